@@ -1,0 +1,77 @@
+"""Objects by their import path, and packages whose names load on first use."""
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+__all__ = ["import_object", "lazy_names"]
+
+
+def import_object(name: str) -> Any:
+    """
+    Return what a dotted path names: a module or an attribute of one (`package.module.Class`, or with a colon).
+
+    Raises:
+        ImportError: if no module of that name can be found.
+        AttributeError: if the module has no such attribute.
+    """
+    module_name, _, attribute = name.partition(":")
+    if attribute:
+        return _attribute(importlib.import_module(module_name), attribute)
+    parts = name.split(".")
+    for length in range(len(parts), 0, -1):
+        module_name = ".".join(parts[:length])
+        try:
+            module = importlib.import_module(module_name)
+        except ModuleNotFoundError as error:
+            # Only "this name is no module" means that it may be an attribute; a module whose own imports
+            # fail must say so. A name below a plain module raises with that whole name, too.
+            if error.name is None or not (module_name + ".").startswith(error.name + "."):
+                raise
+            missing = error
+            continue
+        return _attribute(module, ".".join(parts[length:]))
+    raise missing
+
+
+def _attribute(module: Any, path: str) -> Any:
+    found = module
+    for part in filter(None, path.split(".")):
+        found = getattr(found, part)
+    return found
+
+
+def lazy_names(
+    package: str, names: Mapping[str, str] | None = None
+) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """
+    Return `__getattr__` and `__dir__` for a package whose names and sub-modules load on first use.
+
+    Args:
+        package: the package's `__name__`.
+        names: public name -> module that holds it (`{"Task": "tenuto.core.task"}`), or `module:other_name`.
+            Every sub-module of the package resolves too, without being listed.
+
+    A public name equal to a sub-module's (`case` in `control_flow/case.py`) must not be made lazy: importing that
+    module binds the package attribute to the module. Import such names eagerly instead.
+    """
+    known = dict(names or {})
+
+    def load(name: str) -> Any:
+        if name in known:
+            module_name, _, attribute = known[name].partition(":")
+            value = getattr(importlib.import_module(module_name), attribute or name)
+            setattr(sys.modules[package], name, value)
+            return value
+        if not name.startswith("_"):
+            full = f"{package}.{name}"
+            if importlib.util.find_spec(full) is not None:
+                return importlib.import_module(full)
+        raise AttributeError(f"module {package!r} has no attribute {name!r}")
+
+    def listing() -> list[str]:
+        return sorted({*vars(sys.modules[package]), *known})
+
+    return load, listing
