@@ -1,0 +1,20 @@
+"""Public helpers. Each module here is a door: what it offers lives in `tenuto.core`, `tenuto.engine` or below."""
+
+from typing import TYPE_CHECKING
+
+from tenuto._base.importtools import lazy_names
+
+if TYPE_CHECKING:
+    from tenuto.utilities import collections as collections
+    from tenuto.utilities import configuration as configuration
+    from tenuto.utilities import context as context
+    from tenuto.utilities import datetimes as datetimes
+    from tenuto.utilities import debug as debug
+    from tenuto.utilities import edges as edges
+    from tenuto.utilities import exceptions as exceptions
+    from tenuto.utilities import importtools as importtools
+    from tenuto.utilities import logging as logging
+    from tenuto.utilities import notifications as notifications
+    from tenuto.utilities import tasks as tasks
+
+__getattr__, __dir__ = lazy_names(__name__)

@@ -1,0 +1,5 @@
+"""Delays of retries."""
+
+from tenuto._base.datetimes import retry_delay
+
+__all__ = ["retry_delay"]
