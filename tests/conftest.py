@@ -1,0 +1,184 @@
+"""What holds for every test: a home folder of its own, settings and logging put back, nothing left behind."""
+
+import logging
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    import psutil
+
+# How long a thread or process that a test has told to end may take over it.
+ENDING_SECONDS_MAX = 2.0
+
+# Helpers of `multiprocessing` that live as long as this process, whoever started them.
+HELPERS = ("multiprocessing.resource_tracker", "multiprocessing.forkserver", "loky.backend.resource_tracker")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let no setting of the person who runs the tests be read when `tenuto` is imported."""
+    for name in [name for name in os.environ if name.startswith(("TENUTO__", "PREFECT__"))]:
+        del os.environ[name]
+    empty_home = tempfile.TemporaryDirectory(prefix="tenuto-tests-")
+    config.add_cleanup(empty_home.cleanup)
+    os.environ["TENUTO__HOME_DIR"] = empty_home.name
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_running() -> Iterator[None]:
+    """Fail the test that leaves a child process or a non-daemon thread; end the process."""
+    threads_before = set(threading.enumerate())
+    children_before = {child.pid for child in child_processes()}
+    yield
+    deadline = time.monotonic() + ENDING_SECONDS_MAX
+    threads = left_threads(threads_before)
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    names = [thread.name for thread in left_threads(threads_before)]
+    assert not names, f"The test left these threads running: {names}"
+    children = left_children(children_before)
+    while children and time.monotonic() < deadline:
+        time.sleep(0.02)
+        children = left_children(children_before)
+    texts = [ended(child) for child in children]
+    assert not texts, f"The test left these processes: {texts}"
+
+
+@pytest.fixture(autouse=True)
+def tenuto_home(
+    nothing_left_running: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
+    """Give the test, and commands it starts, a home folder that does not exist yet; return its path."""
+    from tenuto._base.context import context
+    from tenuto._base.masking import forget_secrets
+    from tenuto.configuration import config
+
+    home = tmp_path / "home"
+    monkeypatch.setenv("TENUTO__HOME_DIR", str(home))
+    settings = snapshot(config)
+    contents = context.current()
+    values = dict(contents)
+    loggers = logger_settings()
+    config.home_dir = str(home)
+    try:
+        yield home
+    finally:
+        restore(config, settings)
+        # A test may have entered a content and not left it; below it is the one that all tests share.
+        vars(context)["_contents"].set(None)
+        contents.clear()
+        contents.update(values)
+        restore_loggers(loggers)
+        forget_secrets()
+
+
+# -------------------------------------------------------------------------------- threads, processes
+
+
+def left_threads(before: set[threading.Thread]) -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread not in before and not thread.daemon]
+
+
+def left_children(before: set[int]) -> "list[psutil.Process]":
+    import psutil
+
+    left = []
+    for child in child_processes():
+        try:
+            if child.pid not in before and not any(helper in " ".join(child.cmdline()) for helper in HELPERS):
+                left.append(child)
+        except psutil.ZombieProcess:
+            left.append(child)
+        except psutil.NoSuchProcess:
+            continue
+    return left
+
+
+def child_processes() -> "list[psutil.Process]":
+    """Return the children of this process; nearly free when there are none, which is the rule."""
+    if hasattr(os, "waitid"):
+        try:
+            os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return []
+    import psutil
+
+    return psutil.Process().children()
+
+
+def ended(process: "psutil.Process") -> str:
+    """Kill a process that a test has left, and return what it was."""
+    import psutil
+
+    try:
+        text = f"{process.pid} {' '.join(process.cmdline())}"
+        process.kill()
+        process.wait(ENDING_SECONDS_MAX)
+    except psutil.ZombieProcess:
+        return f"{process.pid} (ended, but nobody waited for it)"
+    except psutil.NoSuchProcess:
+        return f"{process.pid} (gone meanwhile)"
+    return text
+
+
+# -------------------------------------------------------------------------------- settings, logging
+
+
+def snapshot(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: snapshot(value) if isinstance(value, Mapping) else value for key, value in settings.items()}
+
+
+def restore(settings: dict[str, Any], saved: Mapping[str, Any]) -> None:
+    """Put `saved` back in place: other modules hold sections of the settings, not only the whole."""
+    for key in [key for key in settings if key not in saved]:
+        del settings[key]
+    for key, value in saved.items():
+        section = settings.get(key)
+        if isinstance(value, dict) and isinstance(section, dict):
+            restore(section, value)
+        else:
+            settings[key] = value
+
+
+LoggerSettings = dict[logging.Logger, tuple[int, bool, bool, list[logging.Handler], list[Any]]]
+
+
+def all_loggers() -> Iterator[logging.Logger]:
+    yield logging.root
+    for logger in list(logging.root.manager.loggerDict.values()):
+        if isinstance(logger, logging.Logger):
+            yield logger
+
+
+def logger_settings() -> LoggerSettings:
+    return {
+        logger: (
+            logger.level,
+            logger.propagate,
+            logger.disabled,
+            list(logger.handlers),
+            list(logger.filters),
+        )
+        for logger in all_loggers()
+    }
+
+
+def restore_loggers(saved: LoggerSettings) -> None:
+    for logger in all_loggers():
+        if logger not in saved and not logger.name.startswith("tenuto"):
+            continue  # A library that was imported meanwhile; its loggers are its own.
+        level, propagate, disabled, handlers, filters = saved.get(
+            logger, (logging.NOTSET, True, False, [], [])
+        )
+        if logger.level != level:
+            logger.setLevel(level)
+        logger.propagate = propagate
+        logger.disabled = disabled
+        logger.handlers[:] = handlers
+        logger.filters[:] = filters
