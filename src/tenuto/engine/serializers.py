@@ -1,0 +1,283 @@
+"""
+Serializers: a value to bytes and back.
+
+The bytes are all that is stored: no header is added, so that other tools can read what is written.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+__all__ = [
+    "CompressedSerializer",
+    "DateTimeSerializer",
+    "JSONSerializer",
+    "PandasSerializer",
+    "PickleSerializer",
+    "Serializer",
+]
+
+T = TypeVar("T")
+
+# The types that pandas both reads and writes. They are known without importing it; others are looked up
+# there.
+_PANDAS_TYPES = frozenset(
+    {"csv", "excel", "feather", "hdf", "html", "json", "orc", "parquet", "pickle", "stata", "xml"}
+)
+_COMPRESSIONS = ("gzip", "bz2", "lzma", "zlib")
+
+
+class Serializer(ABC):
+    """Turns values into bytes and back. Subclasses of the same class are equal unless they say otherwise."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def serialize(self, value: Any) -> bytes:
+        """Return the value as bytes."""
+
+    @abstractmethod
+    def deserialize(self, value: bytes) -> Any:
+        """Return the value that the bytes stand for."""
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other)
+
+    def __hash__(self) -> int:
+        return hash(type(self))
+
+
+class PickleSerializer(Serializer):
+    """
+    Pickles by cloudpickle: data frames, arrays, functions, and what a script defines itself.
+
+    Reading a pickle runs code: read only what you or your flows have written.
+    """
+
+    __slots__ = ()
+
+    def serialize(self, value: Any) -> bytes:
+        """Return the pickled value."""
+        import cloudpickle
+
+        return bytes(cloudpickle.dumps(value))
+
+    def deserialize(self, value: bytes) -> Any:
+        """Return the unpickled value; a pickle wrapped in base64 is unwrapped."""
+        import pickle
+
+        try:
+            return pickle.loads(value)
+        except Exception as error:
+            # Damaged pickles raise nearly anything. An older way of storing them was base64; when it is not
+            # that either, the first error is the one that tells something.
+            unwrapped = _from_base64(value)
+            if unwrapped is None:
+                raise
+            try:
+                return pickle.loads(unwrapped)
+            except Exception:  # noqa: BLE001
+                # Bytes that merely look like base64.
+                raise error from None
+
+
+class JSONSerializer(Serializer):
+    """Writes JSON. Values that JSON cannot represent raise TypeError."""
+
+    __slots__ = ()
+
+    def serialize(self, value: Any) -> bytes:
+        """Return the value as JSON text in UTF-8."""
+        return json.dumps(value).encode()
+
+    def deserialize(self, value: bytes) -> Any:
+        """Return the value of a JSON text."""
+        return json.loads(value)
+
+
+class DateTimeSerializer(Serializer):
+    """Writes date-times as ISO 8601 text."""
+
+    __slots__ = ()
+
+    def serialize(self, value: Any) -> bytes:
+        """
+        Return a datetime as text, UTC as `Z`; one without a zone is taken as UTC.
+
+        Raises:
+            TypeError: for anything but a datetime.
+        """
+        if not isinstance(value, datetime):
+            raise TypeError(f"DateTimeSerializer writes datetimes, not {type(value).__name__}.")
+        aware = value if value.tzinfo is not None else value.replace(tzinfo=UTC)
+        text = aware.isoformat()
+        return (text.removesuffix("+00:00") + "Z" if text.endswith("+00:00") else text).encode()
+
+    def deserialize(self, value: bytes) -> datetime:
+        """Return the aware datetime of an ISO 8601 text."""
+        parsed = datetime.fromisoformat(value.decode())
+        return parsed if parsed.tzinfo is not None else parsed.replace(tzinfo=UTC)
+
+
+class PandasSerializer(Serializer):
+    """
+    Writes a DataFrame by its `to_TYPE` method and reads it by `pandas.read_TYPE`.
+
+    Args:
+        file_type: `csv`, `parquet`, `json`, `pickle`, … .
+        deserialize_kwargs: keywords of the reading function.
+        serialize_kwargs: keywords of the writing method.
+
+    Raises:
+        ValueError: if pandas does not read or does not write that type.
+    """
+
+    def __init__(
+        self,
+        file_type: str,
+        deserialize_kwargs: dict[str, Any] | None = None,
+        serialize_kwargs: dict[str, Any] | None = None,
+    ) -> None:
+        self.file_type = file_type
+        self.deserialize_kwargs = dict(deserialize_kwargs or {})
+        self.serialize_kwargs = dict(serialize_kwargs or {})
+        if file_type not in _PANDAS_TYPES:
+            pandas = _import_pandas()
+            if not hasattr(pandas, f"read_{file_type}"):
+                raise ValueError(f"Could not find deserialization methods for {file_type}")
+            if not hasattr(pandas.DataFrame, f"to_{file_type}"):
+                raise ValueError(f"Could not find serialization methods for {file_type}")
+
+    def serialize(self, value: Any) -> bytes:
+        """Return the frame as bytes of the file type."""
+        write = getattr(value, f"to_{self.file_type}")
+
+        def write_to(buffer: io.BytesIO | io.StringIO) -> bytes:
+            write(buffer, **self.serialize_kwargs)
+            written = buffer.getvalue()
+            return written if isinstance(written, bytes) else written.encode()
+
+        return _as_bytes_or_text(write_to, io.BytesIO, io.StringIO)
+
+    def deserialize(self, value: bytes) -> Any:
+        """Return the frame that the bytes stand for."""
+        read = getattr(_import_pandas(), f"read_{self.file_type}")
+        return _as_bytes_or_text(
+            lambda buffer: read(buffer, **self.deserialize_kwargs),
+            lambda: io.BytesIO(value),
+            lambda: io.StringIO(value.decode()),
+        )
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and vars(self) == vars(other)
+
+    def __hash__(self) -> int:
+        return hash((type(self), self.file_type))
+
+
+class CompressedSerializer(Serializer):
+    """
+    Compresses what another serializer writes.
+
+    Args:
+        serializer: of the value.
+        format: name of a module with `compress` and `decompress`: `gzip`, `bz2`, `lzma`, `zlib`.
+        compress: instead of `format`: function bytes -> bytes.
+        decompress: its inverse.
+        compress_kwargs: keywords of `compress`.
+        decompress_kwargs: keywords of `decompress`.
+
+    Raises:
+        ValueError: if neither or both ways are given, or the module has no such functions.
+        ImportError: if there is no such module.
+    """
+
+    def __init__(
+        self,
+        serializer: Serializer,
+        format: str | None = None,
+        compress: Callable[..., bytes] | None = None,
+        decompress: Callable[..., bytes] | None = None,
+        compress_kwargs: dict[str, Any] | None = None,
+        decompress_kwargs: dict[str, Any] | None = None,
+    ) -> None:
+        required = "You must specify either `format` or `compress`/`decompress`"
+        if format is not None:
+            if compress is not None or decompress is not None:
+                raise ValueError(f"{required}, but not both.")
+            compress, decompress = _compression(format)
+        if compress is None or decompress is None:
+            raise ValueError(f"{required}.")
+        self.serializer = serializer
+        self.compress = compress
+        self.decompress = decompress
+        self.compress_kwargs = dict(compress_kwargs or {})
+        self.decompress_kwargs = dict(decompress_kwargs or {})
+
+    def serialize(self, value: Any) -> bytes:
+        """Return the compressed bytes of the value."""
+        return self.compress(self.serializer.serialize(value), **self.compress_kwargs)
+
+    def deserialize(self, value: bytes) -> Any:
+        """Return the value that the compressed bytes stand for."""
+        return self.serializer.deserialize(self.decompress(value, **self.decompress_kwargs))
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and vars(self) == vars(other)
+
+    def __hash__(self) -> int:
+        return hash((type(self), self.serializer))
+
+
+def _compression(format: str) -> tuple[Callable[..., bytes], Callable[..., bytes]]:
+    try:
+        module = importlib.import_module(format)
+    except ImportError as error:
+        raise ImportError(
+            f"There is no module {format!r} to compress with. Common ones are {', '.join(_COMPRESSIONS)}."
+        ) from error
+    try:
+        return module.compress, module.decompress
+    except AttributeError as error:
+        raise ValueError(
+            f"The module {format!r} has no functions `compress` and `decompress`. "
+            f"Modules that have are {', '.join(_COMPRESSIONS)}."
+        ) from error
+
+
+def _import_pandas() -> Any:
+    try:
+        return importlib.import_module("pandas")
+    except ImportError as error:
+        raise ImportError("PandasSerializer needs pandas. Install it with: pip install pandas") from error
+
+
+def _as_bytes_or_text(
+    use: Callable[[io.BytesIO | io.StringIO], T],
+    binary: Callable[[], io.BytesIO],
+    text: Callable[[], io.StringIO],
+) -> T:
+    """Return what `use` gives with a binary buffer, or with a text one where pandas takes nothing else."""
+    try:
+        return use(binary())
+    except TypeError as error:
+        try:
+            return use(text())
+        except (TypeError, ValueError):
+            raise error from None  # the kind of buffer was not the trouble
+
+
+def _from_base64(value: bytes) -> bytes | None:
+    import base64
+    import binascii
+
+    try:
+        return base64.b64decode(value, validate=True)
+    except binascii.Error:
+        return None

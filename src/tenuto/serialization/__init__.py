@@ -1,0 +1,1 @@
+"""Flows and states to JSON and back, versioned."""
