@@ -64,14 +64,14 @@ class Result:
         if kwargs:
             _ignore(kwargs, type(self).__name__)
 
-    def set_location(self, location: str | Callable[..., str]) -> None:
-        """Store at `location` from now on: a template, or a function that returns the location."""
+    def set_location(self, location: str | Callable[..., str] | None) -> None:
+        """Store at `location` from now on: a template, a function that returns the location, or the default."""
         if callable(location):
             self._formatter = location
             self.location = None
         else:
             self._formatter = None
-            self.location = str(location)
+            self.location = None if location is None else str(location)
 
     @property
     def default_location(self) -> str:

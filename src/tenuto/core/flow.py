@@ -1,0 +1,733 @@
+"""Flows: graphs of tasks, built in a `with` block and run afterwards."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Iterator, KeysView, Mapping
+from functools import cached_property
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from tenuto._base.callsite import callsite, note_callsite
+from tenuto._base.context import context
+from tenuto._base.logging import get_logger
+from tenuto.configuration import config
+from tenuto.core import options
+from tenuto.core.annotations import read_annotations
+from tenuto.core.building import (
+    MAPPED_BODY,
+    OPEN_BLOCKS,
+    MappedBody,
+    close_flow,
+    is_open,
+    note_used,
+    open_flow,
+    refuse_mapping_inside_body,
+    warn,
+)
+from tenuto.core.edge import Edge
+from tenuto.core.graph import Graph
+from tenuto.core.nodes import Constant, as_task, collected
+from tenuto.core.parameter import Parameter
+from tenuto.core.task import Task
+
+if TYPE_CHECKING:
+    import logging
+    import os
+
+    from tenuto.core.options import StateHandler
+    from tenuto.engine.flow_runner import FlowRunner
+    from tenuto.engine.result import Result
+    from tenuto.engine.state import State
+    from tenuto.executors.base import Executor
+
+__all__ = ["Flow"]
+
+_RUN_INSIDE = """\
+Don't call `flow.run()` from within a `Flow` context manager. The flow is complete only after the block:
+
+    with Flow("name") as flow:      # don't
+        ...
+        flow.run()
+
+    with Flow("name") as flow:      # do
+        ...
+    flow.run()
+"""
+
+
+class Flow:
+    """
+    A graph of tasks. Tasks that are called in its `with` block are added to it; nothing runs until `run`.
+
+    Args:
+        name: shown in logs and on the server.
+        schedule: when `run` starts runs, or the server does.
+        executor: where task bodies run.
+        run_config: how an agent starts runs.
+        storage: where the flow's code is kept.
+        tasks, edges: added at once.
+        reference_tasks: the tasks whose states decide that of the run.
+        state_handlers: called as `handler(flow, old_state, new_state)` on each change of state.
+        on_failure: called as `fn(flow, state)` when a run fails.
+        validate: check each edge when it is added; default: setting `flows.eager_edge_validation`.
+        result: persists the outputs of tasks that have no result of their own.
+        terminal_state_handler: called as `fn(flow, state, reference_task_states)`; may replace the final state.
+        fail_fast: start no further task once one has failed.
+        rescue: whether a run whose worker died is continued elsewhere.
+
+    Raises:
+        ValueError: if there is no name, or the tasks and edges cannot be in one flow.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        schedule: Any = None,
+        executor: Executor | None = None,
+        run_config: Any = None,
+        storage: Any = None,
+        tasks: Iterable[Task] | None = None,
+        edges: Iterable[Edge] | None = None,
+        reference_tasks: Iterable[Task] | None = None,
+        state_handlers: Iterable[StateHandler] | None = None,
+        on_failure: Callable[[Any, State], Any] | None = None,
+        validate: bool | None = None,
+        result: Result | None = None,
+        terminal_state_handler: Callable[[Flow, State, set[State]], State | None] | None = None,
+        *,
+        environment: object = None,
+        fail_fast: bool = False,
+        rescue: Literal["on", "off", "only-before-start"] = "on",
+    ) -> None:
+        if not name:
+            raise note_callsite(ValueError("A name must be provided for the flow."))
+        if environment is not None:
+            warn(
+                "Environments are gone: `environment` is ignored; use `executor` and `run_config`.",
+                DeprecationWarning,
+            )
+        self.name = name
+        self.schedule = schedule
+        self.executor = executor
+        self.run_config = run_config
+        self.storage = storage
+        self.result = result
+        self.state_handlers = options.handler_list(state_handlers, on_failure)
+        self.terminal_state_handler = terminal_state_handler
+        self.fail_fast = fail_fast
+        self.rescue = rescue
+        self.source_path = _source_path()
+        self._validates = validate
+        self._graph = Graph()
+        self._reference_tasks: dict[Task, None] = {}
+        for task in tasks or ():
+            self.add_task(task)
+        for edge in edges or ():
+            self.add_edge(edge.upstream_task, edge.downstream_task, edge.key, edge.mapped, edge.flattened)
+        if reference_tasks:
+            self.set_reference_tasks(reference_tasks)
+
+    # ------------------------------------------------------------------------------------------ as a Python object
+
+    def __repr__(self) -> str:
+        return f'<{type(self).__name__}: name="{self.name}">'
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Flow):
+            return NotImplemented
+        return (
+            type(self) is type(other)
+            and self.name == other.name
+            and self.tasks == other.tasks
+            and self.edges == other.edges
+            and self.reference_tasks() == other.reference_tasks()
+        )
+
+    # By identity: flows change while they are built, and are only ever looked up as the object they are.
+    __hash__ = object.__hash__
+
+    def __iter__(self) -> Iterator[Task]:
+        return iter(self.sorted_tasks())
+
+    def __enter__(self) -> Self:
+        open_flow(self)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        unused = close_flow()
+        if kind is None and unused:
+            warn(
+                f"Tasks were created but not added to the flow: {', '.join(map(repr, unused))}. Call them, use them "
+                "as arguments, or add them with `flow.add_task`."
+            )
+
+    def copy(self) -> Self:
+        """Return a flow with the same tasks and a graph of its own."""
+        new = copy.copy(self)
+        vars(new).pop("logger", None)
+        new._graph = self._graph.copy()
+        new._reference_tasks = dict(self._reference_tasks)
+        new.state_handlers = list(self.state_handlers)
+        return new
+
+    @cached_property
+    def logger(self) -> logging.Logger:
+        """The logger of this flow's name."""
+        return get_logger(self.name)
+
+    # ----------------------------------------------------------------------------------------- looking at the graph
+
+    @property
+    def tasks(self) -> KeysView[Task]:
+        """The tasks in the order in which they were added; a set to compare and combine with."""
+        return self._graph.nodes.keys()
+
+    @property
+    def edges(self) -> KeysView[Edge]:
+        """The edges in the order in which they were added; a set to compare and combine with."""
+        return self._graph.edges.keys()
+
+    @property
+    def slugs(self) -> dict[Task, str]:
+        """Task -> its slug in this flow."""
+        return self._graph.slugs
+
+    @property
+    def constants(self) -> dict[Task, dict[str, Any]]:
+        """Task -> argument -> the plain value it gets."""
+        return self._graph.constants
+
+    def upstream_edges(self, task: Task) -> tuple[Edge, ...]:
+        """Return the edges that end in a task, in the order in which they were added."""
+        return tuple(self._graph.nodes[task].upstream)
+
+    def downstream_edges(self, task: Task) -> tuple[Edge, ...]:
+        """Return the edges that start from a task, in the order in which they were added."""
+        return tuple(self._graph.nodes[task].downstream)
+
+    def has_edges(self, task: Task) -> bool:
+        """Say whether a task is in this flow and connected to another one."""
+        node = self._graph.nodes.get(task)
+        return node is not None and bool(node.upstream or node.downstream)
+
+    def edges_to(self, task: Task) -> set[Edge]:
+        """Return the edges that end in a task; ValueError if it is not in the flow."""
+        return set(self.upstream_edges(self._own(task)))
+
+    def edges_from(self, task: Task) -> set[Edge]:
+        """Return the edges that start from a task; ValueError if it is not in the flow."""
+        return set(self.downstream_edges(self._own(task)))
+
+    def upstream_tasks(self, task: Task) -> set[Task]:
+        """Return the tasks that a task depends on directly; ValueError if it is not in the flow."""
+        return set(self._graph.upstream(self._own(task)))
+
+    def downstream_tasks(self, task: Task) -> set[Task]:
+        """Return the tasks that depend on a task directly; ValueError if it is not in the flow."""
+        return set(self._graph.downstream(self._own(task)))
+
+    def all_upstream_edges(self) -> dict[Task, set[Edge]]:
+        """Return each task with the edges that end in it."""
+        return {task: set(node.upstream) for task, node in self._graph.nodes.items()}
+
+    def all_downstream_edges(self) -> dict[Task, set[Edge]]:
+        """Return each task with the edges that start from it."""
+        return {task: set(node.downstream) for task, node in self._graph.nodes.items()}
+
+    def root_tasks(self) -> set[Task]:
+        """Return the tasks that depend on nothing."""
+        return {task for task, node in self._graph.nodes.items() if not node.upstream}
+
+    def terminal_tasks(self) -> set[Task]:
+        """Return the tasks that nothing depends on."""
+        return {task for task, node in self._graph.nodes.items() if not node.downstream}
+
+    def parameters(self) -> set[Parameter]:
+        """Return the flow's parameters."""
+        return {task for task in self.tasks if isinstance(task, Parameter)}
+
+    def sorted_tasks(self, root_tasks: Iterable[Task] | None = None) -> tuple[Task, ...]:
+        """
+        Return the tasks so that each comes after those that it depends on.
+
+        Of the tasks that may come next, parameters come first, then the one that was added first.
+
+        Args:
+            root_tasks: only these and all that depend on them.
+
+        Raises:
+            ValueError: if the flow has a cycle, or a root task is not in it.
+        """
+        among = None
+        if root_tasks is not None:
+            among = self._graph.reachable([self._own(task) for task in root_tasks], self._graph.downstream)
+        return tuple(self._graph.sort(among))
+
+    def get_tasks(
+        self,
+        name: str | None = None,
+        slug: str | None = None,
+        tags: Iterable[str] | None = None,
+        task_type: type[Task] | None = None,
+    ) -> list[Task]:
+        """
+        Return the tasks for which everything that is given holds.
+
+        Args:
+            slug: the task's own, or the one that this flow gave it.
+            tags: a task must have all of them.
+        """
+        found: Iterable[Task] = self.tasks
+        if slug is not None:
+            task = self._graph.task_of_slug(slug)
+            found = [] if task is None else [task]
+        wanted = set(tags or ())
+        return [
+            task
+            for task in found
+            if (name is None or task.name == name)
+            and wanted <= task.tags
+            and (task_type is None or isinstance(task, task_type))
+        ]
+
+    def reference_tasks(self) -> set[Task]:
+        """
+        Return the tasks whose states decide that of a run.
+
+        By default those that nothing depends on; the clean-up of a resource counts neither as one of them nor as
+        something that depends on the tasks before it.
+        """
+        if self._reference_tasks:
+            return set(self._reference_tasks)
+        return {
+            task
+            for task in self.tasks
+            if task.resource_role not in ("init", "cleanup")
+            and all(other.resource_role == "cleanup" for other in self._graph.downstream(task))
+        }
+
+    def set_reference_tasks(self, tasks: Iterable[Any]) -> None:
+        """
+        Let these tasks decide the state of a run; none of them restores the default.
+
+        Raises:
+            ValueError: if one of them is not in the flow.
+        """
+        chosen = dict.fromkeys(tasks)
+        if not chosen.keys() <= self.tasks:
+            raise note_callsite(ValueError("reference tasks must be part of the flow."))
+        self._reference_tasks = chosen
+
+    def _own(self, task: Task) -> Task:
+        if task not in self._graph.nodes:
+            raise note_callsite(ValueError(f"Task {task!r} was not found in Flow {self!r}"))
+        return task
+
+    # ----------------------------------------------------------------------------------------------------- building
+
+    def add_task(self, task: Any) -> Any:
+        """
+        Add a task, unless it is there already, and return it.
+
+        Raises:
+            TypeError: if it is not a task.
+            ValueError: if another task of the flow has its slug.
+        """
+        if not isinstance(task, Task):
+            raise note_callsite(TypeError(f"Tasks must be Task instances (received {type(task)})"))
+        if task in self._graph.nodes:
+            return task
+        self._graph.add_task(task)
+        note_used(task)
+        if task.joins_blocks:
+            for block in OPEN_BLOCKS.get():
+                block.join(task, self)
+            body = MAPPED_BODY.get()
+            if body is not None and body.flow is self and task not in body.arguments:
+                body.made[task] = None
+        return task
+
+    def add_edge(
+        self,
+        upstream_task: Any,
+        downstream_task: Any,
+        key: str | None = None,
+        mapped: bool = False,
+        flattened: bool = False,
+        validate: bool | None = None,
+    ) -> Edge:
+        """
+        Make one task come before another, and add both to the flow.
+
+        Args:
+            upstream_task, downstream_task: tasks, or values that become tasks; the first one may be annotated.
+            key: the argument of the downstream task that gets the result; None passes no data.
+            mapped: each child of the downstream task gets one item.
+            flattened: one level of nesting is removed first.
+            validate: check now that the task takes such an argument and that there is no cycle; default: as the
+                flow was constructed, else setting `flows.eager_edge_validation`.
+
+        Raises:
+            ValueError: if the key cannot be an argument's name, another task is bound to the argument already, a
+                parameter would depend on something, or (validating) there is a cycle.
+            TypeError: if (validating) the task takes no such argument.
+        """
+        annotated = read_annotations(upstream_task)
+        return self._connect(
+            as_task(annotated.value, self),
+            as_task(downstream_task, self),
+            key,
+            annotated.mapped if annotated.mapped is not None else mapped or None,
+            flattened or annotated.flattened,
+            validate,
+        )
+
+    def _connect(
+        self,
+        upstream: Task,
+        downstream: Task,
+        key: str | None,
+        mapped: bool | None,
+        flattened: bool,
+        validate: bool | None,
+    ) -> Edge:
+        """Add an edge; `mapped` None means that nobody asked for either."""
+        if isinstance(downstream, Parameter):
+            raise note_callsite(
+                ValueError("Parameters must be root tasks and can not have upstream dependencies.")
+            )
+        body = MAPPED_BODY.get()
+        if body is not None and body.flow is self:
+            if mapped:
+                refuse_mapping_inside_body()
+            if mapped is None:
+                mapped, flattened = self._mapping_in_body(body, upstream, flattened)
+        edge = Edge(upstream, downstream, key, bool(mapped), flattened)
+        if edge in self._graph.edges:
+            return edge
+        self._check_unassigned(downstream, key)
+        if self._should_validate(validate):
+            self._check_edge(edge)
+        self.add_task(upstream)
+        self.add_task(downstream)
+        self._graph.add_edge(edge)
+        return edge
+
+    def _mapping_in_body(self, body: MappedBody, upstream: Task, flattened: bool) -> tuple[bool, bool]:
+        """Decide how an edge made in the function of an `apply_map` is mapped: over its arguments and own tasks."""
+        if upstream in body.arguments:
+            is_mapped, is_flattened = body.arguments[upstream]
+            return is_mapped, is_flattened or flattened
+        is_new = upstream not in self.tasks and upstream.joins_blocks
+        return is_new or upstream in body.made, flattened
+
+    def _check_unassigned(self, task: Task, key: str | None) -> None:
+        node = self._graph.nodes.get(task)
+        if node is None or key is None or key not in node.inputs:
+            return
+        error = note_callsite(
+            ValueError(
+                f'Argument "{key}" for task {task!r} has already been assigned in this flow. '
+                "To use the task once more with other arguments, call Task.copy() first, or call the task."
+            )
+        )
+        error.add_note(
+            f"It gets the result of {node.inputs[key].upstream_task!r}, and was added at {self._graph.place(task)}"
+        )
+        raise error
+
+    def _should_validate(self, validate: bool | None) -> bool:
+        if validate is None:
+            validate = self._validates
+        return bool(config.flows.eager_edge_validation if validate is None else validate)
+
+    def _check_edge(self, edge: Edge) -> None:
+        if edge.key is not None:
+            self._check_key(edge.downstream_task, edge.key)
+        if {edge.upstream_task, edge.downstream_task} <= self.tasks:
+            below = self._graph.reachable([edge.downstream_task], self._graph.downstream)
+            if edge.upstream_task in below:
+                raise note_callsite(ValueError("Cycle found; flows must be acyclic!"))
+
+    def _check_key(self, task: Task, key: str) -> None:
+        try:
+            task._run_signature.check_key(key)
+        except TypeError as error:
+            raise note_callsite(error) from None
+
+    def chain(self, *tasks: Any, validate: bool | None = None) -> list[Edge]:
+        """Make each task come before the next one, and return the edges."""
+        return [
+            self.add_edge(upstream, downstream, validate=validate)
+            for upstream, downstream in zip(tasks, tasks[1:], strict=False)
+        ]
+
+    def set_dependencies(
+        self,
+        task: Any,
+        upstream_tasks: Iterable[Any] | None = None,
+        downstream_tasks: Iterable[Any] | None = None,
+        keyword_tasks: Mapping[str, Any] | None = None,
+        mapped: bool = False,
+        validate: bool | None = None,
+    ) -> None:
+        """
+        Add a task with edges from and to it.
+
+        Args:
+            task: a task, or a value that becomes one.
+            upstream_tasks: come before it, without passing data.
+            downstream_tasks: come after it.
+            keyword_tasks: argument -> task or plain value.
+            mapped: what is not annotated is mapped over.
+            validate: as for `add_edge`.
+        """
+        task = as_task(task, self)
+        for value in upstream_tasks or ():
+            self._link(value, task, None, mapped, validate)
+        for key, value in (keyword_tasks or {}).items():
+            self._link(value, task, key, mapped, validate)
+        self.add_task(task)
+        for value in downstream_tasks or ():
+            self._link(task, as_task(value, self), None, mapped, validate)
+
+    def _link(self, value: Any, task: Task, key: str | None, mapped: bool, validate: bool | None) -> None:
+        """Connect an argument of a call: by an edge if a task is needed for it, else as a constant."""
+        value, wish, flattened = read_annotations(value)
+        if wish is None and mapped:
+            wish = True
+        upstream = collected(value, self)
+        if key is not None and not wish and not flattened:
+            if isinstance(upstream, Constant) and upstream not in self.tasks:
+                value, upstream = upstream.value, None
+            if upstream is None:
+                self._set_constant(task, key, value, validate)
+                return
+        self._connect(upstream or Constant(value), task, key, wish, flattened, validate)
+
+    def _set_constant(self, task: Task, key: str, value: Any, validate: bool | None) -> None:
+        self._check_unassigned(task, key)
+        if self._should_validate(validate):
+            self._check_key(task, key)
+        self.add_task(task)
+        self._graph.constants[task][key] = value
+
+    def replace(self, old: Task, new: Any, validate: bool | None = True) -> None:
+        """
+        Put a task, or a plain value, in the place of a task: its edges and its part as a reference task follow.
+
+        Args:
+            validate: check that the new task takes the arguments, and that there is no cycle.
+
+        Raises:
+            ValueError: if `old` is not in the flow, or the new task cannot stand there.
+            TypeError: if (validating) the new task does not take an argument of the old one.
+        """
+        self._own(old)
+        before = self._graph, self._reference_tasks
+        # All or nothing: a replacement that is refused half-way must not leave half of it behind.
+        self._graph = self._graph.copy()
+        try:
+            self._replace(old, collected(new, self), new, validate)
+        except (TypeError, ValueError):
+            self._graph, self._reference_tasks = before
+            raise
+
+    def _replace(self, old: Task, task: Task | None, value: Any, validate: bool | None) -> None:
+        upstream, downstream = self.upstream_edges(old), self.downstream_edges(old)
+        constants = self._graph.constants.pop(old, {})
+        position = list(self.tasks).index(old)
+        self._graph.remove_task(old)
+        if task is not None and task not in self.tasks:
+            self.add_task(task)
+            self._graph.move(task, position)
+        if task is not None:
+            for edge in upstream:
+                self._connect(edge.upstream_task, task, edge.key, edge.mapped, edge.flattened, validate)
+            for key, constant in constants.items():
+                self._set_constant(task, key, constant, validate)
+        for edge in downstream:
+            if task is None and edge.key is not None and not edge.mapped and not edge.flattened:
+                self._set_constant(edge.downstream_task, edge.key, value, validate)
+            else:
+                new = task or Constant(value)
+                self._connect(new, edge.downstream_task, edge.key, edge.mapped, edge.flattened, validate)
+        chosen = {task if known is old else known: None for known in self._reference_tasks}
+        self._reference_tasks = {known: None for known in chosen if known is not None}
+
+    def update(
+        self,
+        flow: Flow,
+        merge_parameters: bool = False,
+        validate: bool | None = None,
+        merge_reference_tasks: bool = False,
+    ) -> None:
+        """
+        Add everything that another flow holds.
+
+        Args:
+            merge_parameters: this flow's parameters give way to those of the same name.
+            validate: as for `add_edge`.
+            merge_reference_tasks: the reference tasks of both flows decide the state of a run.
+
+        Raises:
+            ValueError: if both have a parameter of one name and they are not to be merged.
+        """
+        reference = [*self.reference_tasks(), *flow.reference_tasks()]
+        if merge_parameters:
+            own = {parameter.name: parameter for parameter in self.parameters()}
+            for parameter in flow.parameters():
+                known = own.get(parameter.name)
+                if known is not None and known is not parameter:
+                    self.replace(known, parameter, validate=False)
+                    reference = [parameter if task is known else task for task in reference]
+        for task in flow.tasks:
+            self.add_task(task)
+        for edge in flow.edges:
+            self._connect(
+                edge.upstream_task, edge.downstream_task, edge.key, edge.mapped, edge.flattened, validate
+            )
+        for task, values in flow.constants.items():
+            self._graph.constants[task] = dict(values)
+        if merge_reference_tasks:
+            self.set_reference_tasks(reference)
+
+    def validate(self) -> None:
+        """
+        Check the whole flow.
+
+        Raises:
+            ValueError: if it has a cycle, if a task gets no value for a required argument, or if an edge or a
+                reference task is outside; notes name the tasks and where they were called.
+        """
+        self.sorted_tasks()
+        if any(not edge.tasks <= self.tasks for edge in self.edges):
+            raise note_callsite(ValueError("Some edges refer to tasks not contained in this flow."))
+        if not self._reference_tasks.keys() <= self.tasks:
+            raise note_callsite(ValueError("Some reference tasks are not contained in this flow."))
+        self._check_bound()
+
+    def _check_bound(self) -> None:
+        """Raise the error for tasks that would be called without a required argument."""
+        unbound = {}
+        for task, node in self._graph.nodes.items():
+            required = task._run_signature.required
+            if required:
+                constants = self._graph.constants.get(task, {})
+                missing = [name for name in required if name not in node.inputs and name not in constants]
+                if missing:
+                    unbound[task] = missing
+        if not unbound:
+            return
+        which = "; ".join(f"{task!r}: {', '.join(names)}" for task, names in unbound.items())
+        error = note_callsite(
+            ValueError(
+                f"Some tasks of {self!r} get no value for a required argument: {which}. Call them with it."
+            )
+        )
+        for task in unbound:
+            error.add_note(f"{task!r} was added at {self._graph.place(task)}")
+        raise error
+
+    # ----------------------------------------------------------------------------- doors: each one late import
+
+    def run(
+        self,
+        parameters: Mapping[str, Any] | None = None,
+        run_on_schedule: bool | None = None,
+        runner_cls: type[FlowRunner] | None = None,
+        **kwargs: Any,
+    ) -> State:
+        """
+        Run the flow in this process and return its final state.
+
+        Args:
+            parameters: name -> value.
+            run_on_schedule: wait for the flow's schedule; default: setting `flows.run_on_schedule`.
+            runner_cls: runs the flow instead of the configured class.
+            **kwargs: parameters by name, or `executor`, `context`, `task_states`, `state`, `flow_run_id`,
+                `flow_run_name`, `task_contexts`, `task_runner_state_handlers`, `resume`.
+
+        Returns:
+            The state; its `result` is a dictionary of each task's state. None while a file is only being loaded.
+
+        Raises:
+            RuntimeError: inside the flow's own `with` block.
+            ValueError: if the flow is not valid, or parameters are missing or unknown.
+        """
+        if is_open(self):
+            raise note_callsite(RuntimeError(_RUN_INSIDE))
+        if context.current().get("loading_flow"):
+            warn("`flow.run()` was called while the flow's file is being loaded, and did nothing.")
+            return None  # type: ignore[return-value]  # only while loading; everybody else wants a State
+        from tenuto.engine.run_flow import run_flow
+
+        return run_flow(self, parameters=parameters, runner_cls=runner_cls, **kwargs)
+
+    def visualize(
+        self,
+        flow_state: State | None = None,
+        filename: str | os.PathLike[str] | None = None,
+        format: str | None = None,
+        horizontal: bool = False,
+    ) -> Any:
+        """
+        Draw the flow and return the picture, a `graphviz.Digraph`.
+
+        Args:
+            flow_state: of a run; its tasks' states give the colours.
+            filename: render there; default: show it in a notebook or a viewer.
+            format: of the file; default: `pdf`.
+            horizontal: from left to right.
+
+        Raises:
+            ImportError: without the `viz` extra.
+        """
+        from tenuto.visualization import visualize
+
+        return visualize(self, flow_state, filename=filename, format=format, horizontal=horizontal)
+
+    def serialize(self, build: bool = False) -> dict[str, Any]:
+        """
+        Return the flow as plain data, for JSON.
+
+        Raises:
+            ValueError: if `build` is set and the flow has no storage.
+        """
+        from tenuto.serialization.flow import flow_to_dict
+
+        if build:
+            if self.storage is None:
+                raise note_callsite(
+                    ValueError("This flow has no storage to build; give it one, or leave `build` out.")
+                )
+            self.storage.build()
+        return flow_to_dict(self)
+
+    def serialized_hash(self, build: bool = False) -> str:
+        """Return the SHA-256 of the serialized flow: equal for flows that are built alike."""
+        from tenuto.serialization.flow import canonical_hash
+
+        return canonical_hash(self.serialize(build))
+
+    def save(self, fpath: str | os.PathLike[str] | None = None) -> str:
+        """Pickle the flow to a file, by default in the home folder's `flows`, and return the path."""
+        from tenuto.serialization.flow_file import save_flow
+
+        return save_flow(self, fpath)
+
+    @staticmethod
+    def load(fpath: str | os.PathLike[str]) -> Flow:
+        """Return a saved flow by its path or, if it was saved in the home folder, its name."""
+        from tenuto.serialization.flow_file import load_flow
+
+        return load_flow(fpath)
+
+
+def _source_path() -> str | None:
+    """Return the file in which a flow is being created; None where code has none (standard input, notebooks)."""
+    filename, _ = callsite()
+    return None if filename.startswith("<") or "ipykernel_" in filename else filename
