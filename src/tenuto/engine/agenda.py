@@ -1,0 +1,48 @@
+"""Which task run is next: those that are ready, in graph order, and those that wait for their time."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tenuto.engine.nodes import TaskRun
+
+
+class Agenda:
+    """
+    The task runs that can go on, and those that are due later.
+
+    Ready ones come out in topological order, children of a mapped task by index: a map is run breadth first
+    where one thing runs at a time. Waiting ones hold nothing up.
+    """
+
+    def __init__(self) -> None:
+        self._ready: list[tuple[int, int, TaskRun]] = []
+        self._waiting: list[tuple[datetime, int, int, TaskRun]] = []
+
+    def add(self, run: TaskRun) -> None:
+        """Put a task run among the ready ones."""
+        heappush(self._ready, (run.node.order, run.index, run))
+
+    def add_later(self, run: TaskRun, due: datetime) -> None:
+        """Put a task run aside until `due`, an aware time."""
+        heappush(self._waiting, (due, run.node.order, run.index, run))
+
+    def next_ready(self, now: datetime | None) -> TaskRun | None:
+        """Take the next ready task run, or None; `now` puts those that are due among them."""
+        waiting = self._waiting
+        while now is not None and waiting and waiting[0][0] <= now:
+            self.add(heappop(waiting)[3])
+        return heappop(self._ready)[2] if self._ready else None
+
+    @property
+    def has_ready(self) -> bool:
+        """Whether a task run can go on now."""
+        return bool(self._ready)
+
+    @property
+    def next_due(self) -> datetime | None:
+        """The earliest time at which a waiting task run is due, None when none waits."""
+        return self._waiting[0][0] if self._waiting else None

@@ -1,0 +1,188 @@
+"""
+One attempt of a task's body: the part of a task run that executors carry out, here or elsewhere.
+
+It calls `run` under its timeout, writes the result where the task wants it written, and keeps a copy for a
+resume. What that means for the task is decided by the runner from the `Outcome`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from contextvars import copy_context
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from tenuto._base.logging import get_logger, redirect_stdout_to
+from tenuto.engine.signals import LOOP, SUCCESS, PrefectStateSignal
+from tenuto.engine.transitions import Outcome
+from tenuto.exceptions import PrefectSignal, TaskTimeoutSignal
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from tenuto.core.task import Task
+    from tenuto.engine.result import Result
+    from tenuto.journal.event import ResultRef
+
+logger = get_logger("TaskRunner")
+
+
+@dataclass(slots=True)
+class Attempt:
+    """
+    Everything an executor needs to carry out one attempt.
+
+    Attributes:
+        task: whose `run` is called.
+        name: as log lines show it, `NAME` or `NAME[INDEX]`.
+        inputs: the keyword arguments of `run`.
+        values: the context of the task run.
+        special: `run` is a coroutine function, has a timeout, or its output goes to the log.
+        write_to: the Result that the value is written to, or None when nothing is written.
+        writes_none: a None is written like any other value (R-TGT-8).
+        keep: stores a copy of the value for a resume and returns its reference; None when it is not to be
+            kept.
+        template_values: fill the location of `write_to`.
+    """
+
+    task: Task
+    name: str
+    inputs: dict[str, Any]
+    values: dict[str, Any]
+    special: bool = False
+    write_to: Result | None = None
+    writes_none: bool = False
+    keep: Callable[[object], ResultRef | None] | None = None
+    template_values: dict[str, Any] = field(default_factory=dict)
+
+
+def perform(attempt: Attempt) -> Outcome:
+    """
+    Carry out an attempt in the current thread and context.
+
+    Never raises for what a task does, except where the user asked for it (`raise_on_exception`) and for
+    KeyboardInterrupt and SystemExit, which end the process's work and not the task's.
+    """
+    task = attempt.task
+    outcome = Outcome()
+    started = perf_counter()
+    try:
+        outcome.value = (
+            _call_specially(task, attempt.inputs) if attempt.special else task.run(**attempt.inputs)
+        )
+    except PrefectSignal as error:
+        outcome.error = error
+        if isinstance(error, PrefectStateSignal):
+            logger.info("%s signal raised: %r", type(error).__name__, error)
+    except Exception as error:
+        # The boundary of user code: any exception there is the task's outcome, logged with its traceback.
+        if attempt.values.get("raise_on_exception"):
+            raise
+        logger.exception("Task '%s': Exception encountered during task execution!", attempt.name)
+        outcome.error = error
+    outcome.seconds = perf_counter() - started
+    if outcome.error is None:
+        _store(attempt, outcome, outcome.value)
+    elif isinstance(outcome.error, SUCCESS | LOOP):
+        _store(attempt, outcome, outcome.error.state.result)
+    return outcome
+
+
+def _store(attempt: Attempt, outcome: Outcome, value: object) -> None:
+    if attempt.write_to is not None and (value is not None or attempt.writes_none):
+        try:
+            outcome.result = attempt.write_to.write(value, **attempt.template_values)
+        except Exception as error:
+            # A Result, its serializer and its store are user code or a foreign service: whatever they raise
+            # fails the task (R-CKPT-5), and the run goes on.
+            if attempt.values.get("raise_on_exception"):
+                raise
+            logger.exception("Unexpected error: %r", error)
+            outcome.write_error = error
+            return
+    if attempt.keep is not None and not isinstance(outcome.error, LOOP):
+        outcome.kept = attempt.keep(value)
+
+
+def _call_specially(task: Task, inputs: dict[str, Any]) -> Any:
+    """Call `run` with what only some tasks ask for: a timeout, captured output, an event loop."""
+    with redirect_stdout_to(logger) if task.log_stdout else nullcontext():
+        return call_with_timeout(lambda: _call(task.run, inputs), task.timeout)
+
+
+def _call(run: Callable[..., Any], inputs: dict[str, Any]) -> Any:
+    if not inspect.iscoroutinefunction(run):
+        return run(**inputs)
+    import asyncio
+
+    async def main() -> Any:
+        return await run(**inputs)
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(main())
+    # A loop runs in this thread already (a notebook): the coroutine gets a loop in a thread of its own.
+    return _in_thread(lambda: asyncio.run(main()), timeout=None)
+
+
+def call_with_timeout(fn: Callable[[], Any], seconds: float | None) -> Any:
+    """
+    Call `fn`, for at most `seconds`.
+
+    In the main thread a timer signal interrupts it wherever it is. Elsewhere Python code cannot be
+    interrupted: it is left behind in a thread of its own, and what it still returns is discarded.
+
+    Raises:
+        TaskTimeoutSignal: when the time is up. A BaseException, so that `except Exception` does not swallow
+            it.
+    """
+    if not seconds:
+        return fn()
+    if threading.current_thread() is threading.main_thread() and hasattr(signal, "setitimer"):
+        with _alarm(seconds):
+            return fn()
+    return _in_thread(fn, timeout=seconds)
+
+
+@contextmanager
+def _alarm(seconds: float) -> Iterator[None]:
+    def interrupt(signum: int, frame: FrameType | None) -> None:
+        raise TaskTimeoutSignal("Execution timed out.")
+
+    previous = signal.signal(signal.SIGALRM, interrupt)
+    # A flow run inside a timed task sets its own timers; the outer one goes on with what is left of it.
+    left, _ = signal.setitimer(signal.ITIMER_REAL, seconds)
+    started = perf_counter()
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+        if left:
+            signal.setitimer(signal.ITIMER_REAL, max(left - (perf_counter() - started), 0.001))
+
+
+def _in_thread(fn: Callable[[], Any], timeout: float | None) -> Any:
+    outcome: dict[str, Any] = {}
+
+    def target() -> None:
+        try:
+            outcome["value"] = fn()
+        except BaseException as error:  # carried over to the thread that waits, signals included
+            outcome["error"] = error
+
+    # Daemon: a body that outlives its timeout must not keep the interpreter from ending.
+    thread = threading.Thread(target=copy_context().run, args=(target,), daemon=True, name="tenuto-task")
+    thread.start()
+    thread.join(timeout)
+    if thread.is_alive():
+        raise TaskTimeoutSignal("Execution timed out.")
+    if "error" in outcome:
+        raise outcome["error"]
+    return outcome["value"]

@@ -1,0 +1,154 @@
+"""
+The output cache of tasks with `cache_for`: in the process, and under the home folder for other processes.
+
+Candidates of this process are the states in `context.caches`, shared by all flows in it. When none of them
+serves, the index under the home folder tells which kept results of earlier runs are still valid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from tenuto._base.context import context
+from tenuto._base.datetimes import utc_now
+from tenuto._base.logging import get_logger
+from tenuto.engine.state import Cached, Skipped, State, Success
+from tenuto.exceptions import ResultCorrupt
+from tenuto.journal.digests import digest
+
+if TYPE_CHECKING:
+    from tenuto.core.task import Task
+    from tenuto.engine.nodes import TaskRun
+    from tenuto.engine.task_runner import TaskRunner
+    from tenuto.journal.cache_index import CacheEntry
+    from tenuto.journal.home import Home
+
+
+def is_cacheable(state: State) -> bool:
+    """Say whether a state is the success of a run that may be cached."""
+    return isinstance(state, Success) and not isinstance(state, Cached | Skipped)
+
+
+def cached_state(task: Task, state: State, inputs: Mapping[str, Any]) -> Cached:
+    """Return the `Cached` state that follows the success of a task with `cache_for`."""
+    assert task.cache_for is not None
+    return Cached(
+        state.message,
+        result=state._result,
+        cached_parameters=dict(context.current().get("parameters", {})),
+        cached_result_expiration=utc_now() + task.cache_for,
+        hashed_inputs={name: digest(value) or "" for name, value in inputs.items()},
+    )
+
+
+def find(runner: TaskRunner, run: TaskRun, inputs: Mapping[str, Any]) -> State | None:
+    """Return a valid cached state of a task, or None: then it runs."""
+    task, parameters = runner.task, context.current().get("parameters", {})
+    caches = context.current().get("caches", {})
+    candidates = (
+        [run.state] if isinstance(run.state, Cached) else _unexpired(caches.get(process_key(task), ()))
+    )
+    for candidate in candidates:
+        if task.cache_validator(candidate, inputs, parameters):
+            return candidate
+    found = None if isinstance(run.state, Cached) else _find_in_home(runner, inputs, parameters)
+    if found is None:
+        log = runner.logger.warning if candidates else runner.logger.debug
+        log("Task '%s': Can't use cache because it is now invalid", run.name)
+    return found
+
+
+def _unexpired(states: Iterable[Cached]) -> list[Cached]:
+    now = utc_now()
+    return [s for s in states if s.cached_result_expiration is None or s.cached_result_expiration > now]
+
+
+def _find_in_home(
+    runner: TaskRunner, inputs: Mapping[str, Any], parameters: Mapping[str, Any]
+) -> State | None:
+    from tenuto.journal.cache_index import read
+    from tenuto.journal.values import load
+
+    home = runner.home
+    if home is None:
+        return None
+    for entry in read(home.path, index_key(runner), _now()):
+        candidate = _state_of(entry)
+        # Another process's copy serves only the code that made it; within a process nothing can have changed.
+        if entry.code != runner.code or not runner.task.cache_validator(candidate, inputs, parameters):
+            continue
+        try:
+            candidate.result = load(entry.result, home.run_folder(entry.run))
+        except ResultCorrupt as error:
+            runner.logger.warning("A cached result of run %s is passed over: %s", entry.run, error)
+            continue
+        return candidate
+    return None
+
+
+def _state_of(entry: CacheEntry) -> Cached:
+    return Cached(
+        "Task run succeeded.",
+        cached_parameters=entry.parameters,
+        cached_result_expiration=datetime.fromtimestamp(entry.expires / 1_000_000, UTC),
+        hashed_inputs=entry.inputs,
+    )
+
+
+def publish(caches: dict[str, list[Cached]], runs: Iterable[TaskRun]) -> None:
+    """Put the cached states of a finished flow run where the next runs in this process look for them."""
+    for run in runs:
+        state = run.state
+        if not isinstance(state, Cached):
+            continue
+        key = process_key(run.node.task)
+        known = _unexpired(caches.get(key, ()))
+        caches[key] = known if any(state is other for other in known) else [*known, state]
+
+
+def index(home: Home, runner: TaskRunner, run_id: str, run: TaskRun) -> None:
+    """Enter the kept result of a cached task run in the index under the home folder."""
+    from tenuto.journal.cache_index import CacheEntry, append
+    from tenuto.journal.plain import plain_json
+
+    state = run.state
+    if not isinstance(state, Cached) or run.ref is None or state.cached_result_expiration is None:
+        return
+    entry = CacheEntry(
+        run=run_id,
+        result=run.ref,
+        expires=int(state.cached_result_expiration.timestamp() * 1_000_000),
+        code=runner.code,
+        inputs=state.hashed_inputs or {},
+        parameters={
+            k: v for k, v in (state.cached_parameters or {}).items() if plain_json(v, 4096) is not None
+        },
+    )
+    try:
+        append(home.path, index_key(runner), entry, _now())
+    except OSError as error:
+        get_logger("TaskRunner").warning("The cache of other processes does not get this result: %s", error)
+
+
+def process_key(task: Task) -> str:
+    """Return the key under which a task's cached states are kept in this process (R-CACHE-2)."""
+    return task.cache_key or task.name
+
+
+def index_key(runner: TaskRunner) -> str:
+    """
+    Return the key of the index under the home folder.
+
+    A `cache_key` is what its author says it is. A bare task name would make strangers share: all flows of a
+    person meet under one home, so the flow's name goes before it.
+    """
+    task = runner.task
+    return (
+        f"key:{task.cache_key}" if task.cache_key else f"task:{runner.base.get('flow_name', '')}/{task.name}"
+    )
+
+
+def _now() -> int:
+    return int(utc_now().timestamp() * 1_000_000)

@@ -1,0 +1,317 @@
+"""The loop of one flow run: releases tasks, hands them to the executor, and takes up what comes back."""
+
+from __future__ import annotations
+
+import queue
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from tenuto._base.context import context as current_context
+from tenuto._base.datetimes import utc_now
+from tenuto._base.logging import get_logger
+from tenuto.core.nodes import Constant
+from tenuto.engine.agenda import Agenda
+from tenuto.engine.attempt import Attempt, perform
+from tenuto.engine.nodes import NO_INDEX, Children, TaskNode, TaskRun, released, source_for
+from tenuto.engine.state import Cached, Looped, Mapped, Paused, Pending, Resume, Scheduled, State, Success
+from tenuto.engine.task_runner import count_attempt, loop
+from tenuto.engine.transitions import Outcome
+
+if TYPE_CHECKING:
+    from tenuto.core.edge import Edge
+    from tenuto.core.task import Task
+    from tenuto.engine.flow_runner import FlowRunner
+    from tenuto.executors.base import Executor
+
+
+class FlowRun:
+    """The loop of one flow run: releases, submits, waits, and takes up outcomes until nothing can go on."""
+
+    def __init__(
+        self,
+        runner: FlowRunner,
+        task_states: Mapping[Task, State],
+        handlers: Iterable[Callable[..., State | None]] | None,
+        task_contexts: Mapping[Task, Mapping[str, Any]],
+    ) -> None:
+        self.runner = runner
+        self.flow = runner.flow
+        self.record = runner.record
+        self.logger = runner.logger
+        self.agenda = Agenda()
+        self.paused: list[TaskRun] = []
+        self.cached: list[TaskRun] = []
+        self.in_flight = 0
+        self.outcomes: queue.SimpleQueue[tuple[TaskRun, Attempt, Any]] = queue.SimpleQueue()
+        self.nodes = self._make_nodes(handlers, task_contexts)
+        for task, state in task_states.items():
+            self._start_from(self.nodes[task], state)
+
+    # ------------------------------------------------------------------ setting out
+
+    def _make_nodes(
+        self,
+        handlers: Iterable[Callable[..., State | None]] | None,
+        task_contexts: Mapping[Task, Mapping[str, Any]],
+    ) -> dict[Task, TaskNode]:
+        flow, runner_handlers = self.flow, list(handlers or [])
+        values = current_context.current()
+        nodes: dict[Task, TaskNode] = {}
+        for order, task in enumerate(flow.sorted_tasks()):
+            runner = self.runner.task_runner_cls(
+                task, state_handlers=runner_handlers, flow_result=flow.result
+            )
+            runner.slug = flow.slugs[task]
+            runner.constants = flow.constants.get(task, {})
+            runner.prepare_context({**values, **task_contexts[task]} if task in task_contexts else values)
+            if self.record is not None:
+                self.record.prepare(runner)
+            node = nodes[task] = TaskNode(task, runner.slug, order, runner)
+            for edge in flow.upstream_edges(task):
+                upstream = nodes[edge.upstream_task]
+                node.upstream.append((edge, upstream))
+                upstream.downstream.append((edge, node))
+                node.is_mapped = node.is_mapped or edge.mapped
+            node.held_by = len(node.upstream)
+        return nodes
+
+    def _start_from(self, node: TaskNode, state: State) -> None:
+        """Let a task start from a state of an earlier run (R-RUN-13)."""
+        state, _ = self.runner.initialize_run(state, {})
+        task = node.task
+        if state.is_running() or state.is_looped():
+            raise ValueError(
+                f"The initial state of {task!r} is {state!r}; a task cannot start from there. "
+                "Pass finished or pending states in `task_states`."
+            )
+        if state.is_finished() and (task.is_secret or task.resource_role is not None):
+            state = Pending("Run again: its result is not kept.")
+        if isinstance(state, Mapped):
+            node.previous = [s if s is not None else Pending() for s in state.map_states]
+            state = Pending()
+        node.run.state = state
+
+    def in_order(self, tasks: Iterable[Task]) -> list[Task]:
+        """Return tasks in the order in which they run."""
+        return sorted(tasks, key=lambda task: self.nodes[task].order)
+
+    # ------------------------------------------------------------------ the loop
+
+    def work(self, executor: Executor) -> None:
+        """Run all that can run; return when all is finished or, in a single pass, waits."""
+        self.executor = executor
+        for node in self.nodes.values():
+            if node.held_by == 0:
+                self._admit(node.run)
+        while True:
+            now = utc_now() if self.agenda.next_due is not None else None
+            run = self.agenda.next_ready(now)
+            if run is not None:
+                self._take_up(run)
+                while self.in_flight and not self.outcomes.empty():
+                    self._take_outcome(None)
+            elif self.in_flight:
+                self._take_outcome(self.agenda.next_due)
+            elif not self.runner.waits or not self._wait():
+                return
+
+    def _wait(self) -> bool:
+        """Wait for what is due next, or ask about a paused task; return whether anything can go on."""
+        self._ask_about_paused()
+        due = self.agenda.next_due
+        if due is None:
+            return self.agenda.has_ready
+        if due > utc_now():
+            get_logger(self.flow.name).info("Waiting for next available Task run at %s", due)
+            sleep_until(due)
+        return True
+
+    def _ask_about_paused(self) -> None:
+        """Ask on a terminal whether paused tasks may go on; elsewhere they stay paused (R-PAUSE-2)."""
+        paused, self.paused = self.paused, []
+        for run in paused:
+            if not can_ask():
+                continue
+            if input(f"{run.node.task!r} is currently Paused; enter 'y' to resume: ").strip().lower() == "y":
+                run.state = Resume("Resumed by the user.", result=run.state.result)
+                self.agenda.add(run)
+            else:
+                self.paused.append(run)
+        if self.paused and self.agenda.next_due is None and not self.agenda.has_ready:
+            self._ask_about_paused()
+
+    # ------------------------------------------------------------------ one task run
+
+    def _admit(self, run: TaskRun) -> None:
+        """Nothing holds a task run back any more: it starts, waits for its time, or is final already."""
+        state = run.state
+        if isinstance(state, Scheduled):
+            self._put_aside(run, state)
+        elif state.is_finished() and not isinstance(state, Cached):
+            # A finished state of an earlier run is taken as it is, not even logged (R-RUN-13).
+            if self.record is not None:
+                self.record.task_state(run)
+            self._finished(run)
+        else:
+            self.agenda.add(run)
+
+    def _put_aside(self, run: TaskRun, state: Scheduled) -> None:
+        if state.start_time is None:
+            self.paused.append(run)
+        else:
+            self.agenda.add_later(run, state.start_time)
+
+    def _take_up(self, run: TaskRun) -> None:
+        """Start a ready task run, and go on with it as far as the executor lets us."""
+        node = run.node
+        if isinstance(node.task, Constant):
+            # Constants do not go through the pipeline: no log lines, no handlers, no events (R-CONST-6).
+            run.state = Success(result=node.task.value)
+            self._finished(run)
+            return
+        if isinstance(run.state, Paused):
+            run.state = Resume("Its time has come.", result=run.state.result)
+        count_attempt(run)
+        runner = node.runner
+        token = current_context.enter(runner.context_for(run))
+        try:
+            if node.is_mapped and run.index == NO_INDEX:
+                self._map(node)
+                return
+            if node.sources is None:
+                node.sources = released(node)
+            decision = runner.begin(run, node.sources)
+            if isinstance(decision, State):
+                self._settle(run, decision)
+                return
+            if self.record is not None:
+                self.record.task_running(run)
+            handle = self.executor.submit(perform, decision, extra_context=placement(run))
+            if isinstance(handle, Outcome):
+                self._conclude(run, decision, handle)
+                return
+        finally:
+            current_context.leave(token)
+        self._watch(run, decision, handle)
+
+    def _watch(self, run: TaskRun, attempt: Attempt, handle: Any) -> None:
+        self.in_flight += 1
+        if hasattr(handle, "add_done_callback"):
+            handle.add_done_callback(lambda done: self.outcomes.put((run, attempt, done)))
+        else:
+            self.outcomes.put((run, attempt, handle))
+
+    def _take_outcome(self, due: datetime | None) -> None:
+        timeout = None if due is None else max((due - utc_now()).total_seconds(), 0)
+        try:
+            run, attempt, handle = self.outcomes.get(timeout=timeout)
+        except queue.Empty:
+            return
+        self.in_flight -= 1
+        outcome = handle.result() if hasattr(handle, "add_done_callback") else self.executor.wait(handle)
+        token = current_context.enter(run.node.runner.context_for(run))
+        try:
+            self._conclude(run, attempt, outcome)
+        finally:
+            current_context.leave(token)
+
+    def _conclude(self, run: TaskRun, attempt: Attempt, outcome: Outcome) -> None:
+        run.ref = outcome.kept
+        self._settle(run, run.node.runner.end(run, attempt, outcome), outcome)
+
+    def _settle(self, run: TaskRun, state: State, outcome: Outcome | None = None) -> None:
+        """Record the state that a pass over a task run ended in, and see what follows from it."""
+        if self.record is not None:
+            self.record.task_state(run, outcome)
+        if isinstance(state, Looped):
+            loop(run, state)
+            self.agenda.add(run)
+        elif state.is_finished():
+            self._finished(run)
+        elif isinstance(state, Scheduled):
+            self._put_aside(run, state)
+        else:
+            self.agenda.add(run)
+
+    # ------------------------------------------------------------------ what follows
+
+    def _finished(self, run: TaskRun) -> None:
+        """A task run is final: release what waited for it."""
+        node = run.node
+        if node.task.cache_for is not None:
+            self.cached.append(run)
+        if run.waiters is not None:
+            waiters, run.waiters = run.waiters, None
+            for waiter in waiters:
+                waiter.waiting -= 1
+                if waiter.waiting == 0:
+                    self._admit(waiter)
+        if run.index == NO_INDEX:
+            self._complete(node)
+            return
+        node.unfinished -= 1
+        if node.unfinished == 0:
+            self._complete(node)
+
+    def _complete(self, node: TaskNode) -> None:
+        """A node is final with all its children: release the edges that waited for the whole of it."""
+        if node.children is not None:
+            node.gather()
+        for edge, downstream in node.downstream:
+            if node.children is None or not follows_children(edge):
+                self._release_edge(downstream)
+
+    def _release_edge(self, node: TaskNode) -> None:
+        node.held_by -= 1
+        if node.held_by == 0:
+            self._admit(node.run)
+
+    # ------------------------------------------------------------------ mapping
+
+    def _map(self, node: TaskNode) -> None:
+        """Expand a mapped task into its children, or end it where that is not possible."""
+        sources = [(edge, source_for(edge, upstream)) for edge, upstream in node.upstream]
+        state = node.runner.begin_map(node.run, sources)
+        if not isinstance(state, Mapped):
+            self._settle(node.run, state)
+            return
+        node.sources = [(edge, source) for edge, source in sources if source is not None]
+        children = node.expand(state.n_map_states)
+        if self.record is not None:
+            self.record.task_state(node.run)
+        followed = [source.children for _, source in node.sources if isinstance(source, Children)]
+        for child in children:
+            for others in followed:
+                child.wait_for(others[child.index])
+            if child.waiting == 0:
+                self._admit(child)
+        for edge, downstream in node.downstream:
+            if follows_children(edge):
+                self._release_edge(downstream)
+        if not children:
+            self._complete(node)
+
+
+def follows_children(edge: Edge) -> bool:
+    """Say whether a downstream task follows a mapped one child by child."""
+    return edge.mapped and not edge.flattened
+
+
+def placement(run: TaskRun) -> dict[str, Any]:
+    """Return the facts by which an executor may place a task run."""
+    task = run.node.task
+    return {"task_name": task.name, "task_tags": task.tags, "map_index": run.index, **task.executor_options}
+
+
+def can_ask() -> bool:
+    """Say whether somebody can answer a question on standard input."""
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
+def sleep_until(due: datetime) -> None:
+    """Sleep until an aware time, looking at the clock now and then: it may be set meanwhile."""
+    while (seconds := (due - utc_now()).total_seconds()) > 0:
+        time.sleep(min(seconds, 30))

@@ -1,0 +1,110 @@
+"""The engine's view of a run's journal: states and task runs in, events out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from tenuto.configuration import config
+from tenuto.engine import caching
+from tenuto.engine.nodes import NO_INDEX
+from tenuto.engine.state import Cached, Mapped, Paused, Scheduled, State
+from tenuto.engine.transitions import cause_of
+from tenuto.journal.digests import digest
+from tenuto.journal.event import ErrorInfo
+from tenuto.journal.fingerprint import fingerprint
+
+if TYPE_CHECKING:
+    from tenuto.core.task import Task
+    from tenuto.engine.nodes import TaskRun
+    from tenuto.engine.resume import Continuation
+    from tenuto.engine.task_runner import TaskRunner
+    from tenuto.engine.transitions import Outcome
+    from tenuto.journal.event import ResultRef
+    from tenuto.journal.home import Home
+    from tenuto.journal.recorder import Recorder
+
+
+class RunRecord:
+    """
+    Records one flow run.
+
+    Args:
+        recorder: the run's journal.
+        home: the home folder that it lies in.
+        continuation: the earlier run that this one continues.
+    """
+
+    def __init__(self, recorder: Recorder, home: Home, continuation: Continuation | None = None) -> None:
+        self.recorder = recorder
+        self.home = home
+        self.continuation = continuation
+        self.kept = 0
+        self._keeps_results = config.flows.keep_results != "never"
+
+    def prepare(self, runner: TaskRunner) -> None:
+        """Give a task's runner what it needs to record inputs and to keep and reuse results."""
+        if not self.recorder.recording:
+            return
+        task = runner.task
+        runner.code = self.recorder.put_object(fingerprint(task).document)
+        runner.records_inputs = True
+        runner.constant_digests = {name: digest(value) or "" for name, value in runner.constants.items()}
+        runner.keep = self._keeper(task)
+        runner.continuation = self.continuation
+        runner.home = self.home
+
+    def _keeper(self, task: Task) -> Callable[[str, int, object], ResultRef | None] | None:
+        if task.checkpoint is False or task.is_secret:
+            return None
+        # A result with `cache_for` has to outlive the run, whatever is said about keeping others (R-CACHE-2).
+        return self.recorder.keep if self._keeps_results or task.cache_for is not None else None
+
+    def task_running(self, run: TaskRun) -> None:
+        """Record that the body of a task run is about to be called."""
+        runner = run.node.runner
+        self.recorder.task_running(
+            runner.slug, run.index, run.run_count, run.loop_count, run.inputs, runner.code
+        )
+
+    def task_state(self, run: TaskRun, outcome: Outcome | None = None) -> None:
+        """Record the state that a pass over a task run ended in."""
+        state, runner = run.state, run.node.runner
+        error = state.result if state.is_failed() else outcome.error if outcome is not None else None
+        self.recorder.task_state(
+            runner.slug,
+            run.index,
+            type(state).__name__,
+            message=state.message or "",
+            cause=cause_of(state, outcome),
+            run_count=run.run_count,
+            loop_count=run.loop_count,
+            start_time=microseconds(state.start_time) if isinstance(state, Scheduled) else None,
+            expires=microseconds(state.cached_result_expiration) if isinstance(state, Cached) else None,
+            seconds=outcome.seconds if outcome is not None else None,
+            result=run.ref,
+            error=ErrorInfo.from_exception(error) if isinstance(error, Exception) else None,
+            children=state.n_map_states if isinstance(state, Mapped) and run.index == NO_INDEX else None,
+            # The event that began the attempt has told these already.
+            inputs=run.inputs if outcome is None else None,
+            code=runner.code if outcome is None else "",
+        )
+        if run.ref is not None:
+            self.kept += 1
+            if runner.task.cache_for is not None:
+                caching.index(self.home, runner, self.recorder.flow_run_id, run)
+            run.digest, run.ref, run.inputs = run.ref.sha256, None, {}
+
+    def flow_state(self, state: State) -> None:
+        """Record a state of the flow run."""
+        self.recorder.run_state(type(state).__name__, message=state.message or "", cause=state.cause or "")
+
+    def flow_end(self, state: State) -> None:
+        """Record the state that the run is left in; one that is not final waits for somebody."""
+        self.flow_state(state if state.is_finished() else Paused(state.message))
+
+
+def microseconds(moment: datetime | None) -> int | None:
+    """Return a moment as events carry it: microseconds since 1970 UTC."""
+    return None if moment is None else int(moment.timestamp() * 1_000_000)

@@ -1,0 +1,227 @@
+"""
+Continuing an earlier run: which of its results are taken over, and why the others are not.
+
+The earlier run is read from its journal and never changed. A task is reused when it finished successfully
+there and its code and inputs are what they were; parameters count as inputs of the tasks that take them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tenuto._base.logging import get_logger
+from tenuto.core.parameter import Parameter
+from tenuto.engine.nodes import NO_INDEX
+from tenuto.engine.state import Cached, State, Success, state_class
+from tenuto.exceptions import PrefectException
+from tenuto.journal.fingerprint import explain
+from tenuto.journal.fold import fold
+from tenuto.journal.home import is_alive, newest_journal, read_header
+from tenuto.journal.reader import read_events
+from tenuto.journal.values import load
+
+if TYPE_CHECKING:
+    from tenuto.core.flow import Flow
+    from tenuto.core.task import Task
+    from tenuto.engine.nodes import TaskRun
+    from tenuto.journal.event import ResultRef
+    from tenuto.journal.fold import RunView, TaskView
+    from tenuto.journal.home import Home
+    from tenuto.journal.recorder import Recorder
+
+logger = get_logger("FlowRunner")
+
+
+class NothingToResume(PrefectException, ValueError):
+    """No earlier run can be continued."""
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """An earlier run, as its journal tells it."""
+
+    view: RunView
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """The run's name."""
+        return self.view.header.name
+
+
+def find_earlier(home: Home, flow: Flow, wanted: object) -> Earlier | None:
+    """
+    Find the run that `flow.run(resume=wanted)` means; None when nothing is to be continued.
+
+    Args:
+        home: where runs are recorded.
+        flow: the flow that is about to run.
+        wanted: None or False; True or "last" for the newest unsuccessful run of this flow from this file; or
+            a run's id, a unique prefix of it, or its name.
+
+    Raises:
+        NothingToResume: when there is no such run, or it is still going.
+    """
+    if wanted is None or wanted is False:
+        return None
+    if wanted is True or wanted == "last":
+        earlier = _newest_unsuccessful(home, flow)
+    else:
+        earlier = _read(home, home.find_run(str(wanted)))
+        if earlier.view.header.flow != flow.name:
+            raise NothingToResume(
+                f"Run {earlier.name!r} is of flow {earlier.view.header.flow!r}, not of {flow.name!r}."
+            )
+    if earlier.view.incomplete:
+        raise NothingToResume(
+            f"The record of run {earlier.name!r} is incomplete ({earlier.view.incomplete}); it cannot be continued."
+        )
+    if not earlier.view.is_finished and is_alive(earlier.view.header):
+        raise NothingToResume(
+            f"Run {earlier.name!r} is still going; wait for its end, or stop it, before you continue it."
+        )
+    return earlier
+
+
+def _newest_unsuccessful(home: Home, flow: Flow) -> Earlier:
+    for run_id in home.run_ids():
+        header = read_header(home.run_folder(run_id))
+        if header is None or header.flow != flow.name or header.source_path != (flow.source_path or ""):
+            continue
+        earlier = _read(home, run_id)
+        if not earlier.view.is_successful:
+            return earlier
+    raise NothingToResume(
+        f"There is no unsuccessful run of flow {flow.name!r} from {flow.source_path or 'this notebook'} to continue. "
+        "See what there is with: tenuto history"
+    )
+
+
+def _read(home: Home, run_id: str) -> Earlier:
+    folder = home.run_folder(run_id)
+    path = newest_journal(folder)
+    view = fold(read_events(path)) if path is not None else None
+    if view is None or view.header is None:
+        raise NothingToResume(
+            f"The record of run {run_id} cannot be read: {path or folder} holds no whole event."
+        )
+    return Earlier(view, folder)
+
+
+def reason_to_run(earlier: TaskView | None, code: str, inputs: Mapping[str, str]) -> str | None:
+    """
+    Say why a task runs again, None when its earlier result can be taken over. Pure.
+
+    Args:
+        earlier: what the earlier run recorded of it.
+        code, inputs: fingerprint of its code and digests of its inputs now.
+    """
+    if earlier is None or not earlier.state:
+        return "it did not run before"
+    if not issubclass(state_class(earlier.state), Success):
+        return "it did not finish" if earlier.state == "Running" else f"it ended {earlier.state}"
+    if earlier.code != code:
+        return "its code changed"
+    changed = sorted(
+        name for name in earlier.inputs.keys() | inputs.keys() if earlier.inputs.get(name) != inputs.get(name)
+    )
+    if changed:
+        return (
+            f"its input {changed[0]!r} changed"
+            if len(changed) == 1
+            else f"its inputs {', '.join(changed)} changed"
+        )
+    if earlier.result is None:
+        return "its result was not kept"
+    return None
+
+
+def runs_always(task: Task) -> bool:
+    """
+    Say whether a task is never taken over: parameters, secrets, resources, and what must not be persisted.
+    """
+    return (
+        isinstance(task, Parameter)
+        or task.checkpoint is False
+        or task.is_secret
+        or task.resource_role is not None
+    )
+
+
+class Continuation:
+    """An earlier run whose results the present one takes over where it can."""
+
+    def __init__(self, earlier: Earlier, home: Home, recorder: Recorder) -> None:
+        self.earlier = earlier.view
+        self.folder = earlier.folder
+        self.name = earlier.name
+        self.home = home
+        self.recorder = recorder
+        self.reused = 0
+        self._children: dict[tuple[object, ...], TaskView] | None = None
+
+    def announce(self) -> None:
+        """Log what is continued."""
+        logger.info(
+            "Continuing run '%s': what finished there is reused where code and inputs are unchanged.",
+            self.name,
+        )
+
+    def reuse(self, run: TaskRun) -> State | None:
+        """
+        Return the state that takes a task run's earlier result over, or None: then it runs, and the log says
+        why.
+        """
+        task = run.node.task
+        if runs_always(task):
+            return None
+        code = run.node.runner.code
+        earlier = self._find(run)
+        reason = reason_to_run(earlier, code, run.inputs)
+        if reason is None:
+            assert earlier is not None and earlier.result is not None
+            try:
+                value = self._load(task, earlier.result)
+            except (OSError, PrefectException, ValueError) as error:
+                reason = f"its kept result cannot be read ({error})"
+            else:
+                return self._take_over(run, earlier.result, value)
+        elif reason == "its code changed" and earlier is not None:
+            reason += self._explain(earlier.code, code)
+        logger.info("Task '%s' runs again: %s.", run.name, reason)
+        return None
+
+    def _take_over(self, run: TaskRun, ref: ResultRef, value: Any) -> Cached:
+        run.ref = self.recorder.link(ref, self.folder, run.node.slug, run.index)
+        self.reused += 1
+        return Cached(f"Result of run {self.name!r} reused.", result=value)
+
+    def _find(self, run: TaskRun) -> TaskView | None:
+        """Find what a task run corresponds to: by index, but for children that have inputs by those."""
+        slug, index = run.node.slug, run.index
+        same_index = self.earlier.tasks.get((slug, index))
+        if index == NO_INDEX or not run.inputs:
+            return same_index
+        if same_index is not None and same_index.inputs == run.inputs:
+            return same_index
+        if self._children is None:
+            self._children = {
+                (view_slug, *sorted(view.inputs.items())): view
+                for (view_slug, view_index), view in self.earlier.tasks.items()
+                if view_index != NO_INDEX and view.result is not None
+            }
+        return self._children.get((slug, *sorted(run.inputs.items())), same_index)
+
+    def _load(self, task: Task, ref: ResultRef) -> Any:
+        if ref.kind == "result":
+            if task.result is None:
+                raise NothingToResume("the task has no result to read it with")
+            return task.result.read(ref.location).value
+        return load(ref, self.folder)
+
+    def _explain(self, old: str, new: str) -> str:
+        before, now = self.home.objects_get(old), self.home.objects_get(new)
+        return f": {explain(before, now)}" if before is not None and now is not None else ""

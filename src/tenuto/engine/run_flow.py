@@ -1,0 +1,274 @@
+"""
+What `Flow.run` does: check what it was given, open the run's journal, run the flow to its end, and say how it
+went.
+
+The same function serves scripts, notebooks and the command line; only what it is handed differs.
+"""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import shlex
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tenuto._base.context import context as current_context
+from tenuto._base.ids import new_flow_run_id
+from tenuto._base.logging import get_logger
+from tenuto._base.names import two_words
+from tenuto.configuration import config, home_path
+from tenuto.engine import get_default_executor_class, get_default_flow_runner_class
+from tenuto.engine.record import RunRecord, microseconds
+from tenuto.engine.resume import Continuation, find_earlier
+from tenuto.engine.run_context import parameter_values
+from tenuto.engine.state import Scheduled, State
+from tenuto.exceptions import PrefectException
+from tenuto.journal.home import Home
+from tenuto.journal.recorder import Recorder
+from tenuto.serialization.flow import canonical_graph
+
+if TYPE_CHECKING:
+    from tenuto.core.flow import Flow
+    from tenuto.engine.flow_runner import FlowRunner
+    from tenuto.engine.resume import Earlier
+    from tenuto.executors.base import Executor
+
+_RUNNER_KEYWORDS = frozenset(
+    {"executor", "context", "task_states", "state", "flow_run_id", "flow_run_name", "task_contexts"}
+    | {"task_runner_state_handlers", "resume"}
+)
+
+
+class UnexpectedParameters(PrefectException, ValueError, TypeError):
+    """The flow has no parameters of these names."""
+
+    def __init__(self, names: Iterable[str], known: Iterable[str]) -> None:
+        self.names = list(names)
+        super().__init__(f"Flow.run received the following unexpected parameters: {', '.join(self.names)}")
+        for name in self.names:
+            near = difflib.get_close_matches(name, list(known), n=1)
+            if near:
+                self.add_note(f"Did you mean {near[0]!r} instead of {name!r}?")
+
+
+class MissingParameters(PrefectException, ValueError):
+    """Required parameters were given no value."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.names = sorted(names)
+        super().__init__(
+            f"Flow.run did not receive the following required parameters: {', '.join(self.names)}"
+        )
+
+
+def run_flow(
+    flow: Flow,
+    parameters: Mapping[str, Any] | None = None,
+    runner_cls: type[FlowRunner] | None = None,
+    **kwargs: Any,
+) -> State:
+    """
+    Run a flow once, to its end, and return its state.
+
+    Args:
+        flow: the flow; its graph is checked first.
+        parameters: values by name; a keyword of the same name wins.
+        runner_cls: makes the runner; default: that of the configuration.
+        kwargs: values of parameters by keyword, and the options listed at `Flow.run`.
+
+    Raises:
+        UnexpectedParameters, MissingParameters: before anything runs.
+        NothingToResume: with `resume=`, when there is no such run, or it is still going.
+        ValueError: when the graph has a cycle or an unbound input.
+    """
+    given, options = split_keywords(flow, parameters, kwargs)
+    flow.validate()
+    check_known(flow, given)
+    home = Home(home_path())
+    earlier = find_earlier(home, flow, options.pop("resume", None))
+    if earlier is not None:
+        given = {**recorded_parameters(flow, earlier.view.header.parameters), **given}
+    check_required(flow, given)
+
+    surrounding = current_context.current()
+    surrounding.setdefault("caches", {})
+    context = dict(options.pop("context", None) or {})
+    context["flow_run_id"] = (
+        options.pop("flow_run_id", None) or context.get("flow_run_id") or new_flow_run_id()
+    )
+    context["flow_run_name"] = (
+        options.pop("flow_run_name", None) or context.get("flow_run_name") or two_words()
+    )
+    state = options.pop("state", None) or Scheduled()
+    executor = options.pop("executor", None) or flow.executor or get_default_executor_class()()
+
+    runner = (runner_cls or get_default_flow_runner_class())(flow=flow)
+    runner.waits = True
+    recorder = start_recording(flow, home, given, context, state, executor, earlier)
+    continuation = Continuation(earlier, home, recorder) if earlier is not None else None
+    runner.record = RunRecord(recorder, home, continuation)
+    with record_logs(recorder):
+        if continuation is not None:
+            continuation.announce()
+        try:
+            final = runner.run(
+                state=state,
+                parameters=given,
+                executor=executor,
+                context=context,
+                return_tasks=flow.tasks,
+                **options,
+            )
+            if not final.is_successful():
+                say_how_to_continue(flow, runner.record, context["flow_run_name"])
+        finally:
+            recorder.close()
+    return final
+
+
+def split_keywords(
+    flow: Flow, parameters: Mapping[str, Any] | None, keywords: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """
+    Tell values of parameters from options: a parameter of the flow wins over an option of the same name.
+    """
+    names = {parameter.name for parameter in flow.parameters()}
+    given, options = dict(parameters or {}), {}
+    for name, value in keywords.items():
+        if name in _RUNNER_KEYWORDS and name not in names:
+            options[name] = value
+        elif name == "return_tasks":
+            raise ValueError(
+                "The `return_tasks` keyword cannot be provided to `flow.run()`; all task states are returned."
+            )
+        else:
+            given[name] = value
+    return given, options
+
+
+def check_known(flow: Flow, given: Mapping[str, Any]) -> None:
+    """Refuse values for parameters that the flow does not have."""
+    known = [parameter.name for parameter in flow.parameters()]
+    unexpected = [name for name in given if name not in known]
+    if unexpected:
+        raise UnexpectedParameters(unexpected, known)
+
+
+def check_required(flow: Flow, given: Mapping[str, Any]) -> None:
+    """Refuse a run that lacks a value for a required parameter."""
+    missing = [
+        parameter.name
+        for parameter in flow.parameters()
+        if parameter.required and parameter.name not in given
+    ]
+    if missing:
+        raise MissingParameters(missing)
+
+
+def recorded_parameters(flow: Flow, recorded: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    Return the values of an earlier run that can be used again: of parameters that still exist, and plain
+    JSON.
+    """
+    names = {parameter.name for parameter in flow.parameters()}
+    return {
+        name: value
+        for name, value in recorded.items()
+        if name in names and not (isinstance(value, dict) and "$repr" in value)
+    }
+
+
+def start_recording(
+    flow: Flow,
+    home: Home,
+    given: Mapping[str, Any],
+    context: Mapping[str, Any],
+    state: State,
+    executor: Executor,
+    earlier: Earlier | None,
+) -> Recorder:
+    """
+    Open the journal of a run with the header of shapes 3. A home that cannot be written costs one warning.
+    """
+    outer = current_context.current()
+    return Recorder.start(
+        home.path,
+        flow_run_id=context["flow_run_id"],
+        name=context["flow_run_name"],
+        flow=flow.name,
+        source_path=flow.source_path or "",
+        graph=canonical_graph(flow),
+        parameters=parameter_values(flow, {**outer.get("parameters", {}), **given}),
+        context={key: value for key, value in context.items() if key not in ("flow_run_id", "flow_run_name")},
+        resumed_from=earlier.view.header.flow_run_id if earlier is not None else "",
+        parent=outer.get("flow_run_id", "") if "task_run_id" in outer else "",
+        scheduled_start_time=microseconds(state.start_time) if isinstance(state, Scheduled) else None,
+        executor=type(executor).__name__,
+    )
+
+
+@contextmanager
+def record_logs(recorder: Recorder) -> Iterator[None]:
+    """Let the run's log file have what the package's loggers, and the extra ones, write meanwhile."""
+    package = get_logger()
+    handler = recorder.log_handler(package.getEffectiveLevel())
+    extra = config.logging.extra_loggers
+    names = [extra] if isinstance(extra, str) else extra
+    if handler is None:
+        yield
+        return
+    loggers = [package, *map(logging.getLogger, names)]
+    for logger in loggers:
+        logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeHandler(handler)
+
+
+def say_how_to_continue(flow: Flow, record: RunRecord, name: str) -> None:
+    """Log, as the last line of a run that did not succeed, what is kept and how to go on from there."""
+    log = get_logger("FlowRunner")
+    if not record.recorder.resumable:
+        log.warning("This run was not recorded completely and cannot be continued.")
+        return
+    results = "1 result is kept" if record.kept == 1 else f"{record.kept} results are kept"
+    log.info("%s. To continue this run: %s", results, continue_command(flow, name))
+
+
+def continue_command(flow: Flow, name: str) -> str:
+    """Return the command, or where the flow is not at the top of a file the call, that continues a run."""
+    flows = _flows_beside(flow)
+    if flow.source_path is None or not flows:
+        return f"flow.run(resume={name!r})"
+    path = Path(flow.source_path)
+    with suppress(
+        ValueError
+    ):  # A file elsewhere keeps its absolute path: that is the one that works from here.
+        path = path.relative_to(Path.cwd())
+    words = [
+        "tenuto",
+        "run",
+        "-p",
+        str(path),
+        *(["-n", flow.name] if len(flows) > 1 else []),
+        "--resume",
+        name,
+    ]
+    return shlex.join(words)
+
+
+def _flows_beside(flow: Flow) -> list[Flow]:
+    """
+    Return the flows at the top of the file that this process runs or has loaded, if `flow` is one of them.
+    """
+    for module in (sys.modules.get("__main__"), sys.modules.get("<flow>")):
+        flows = [value for value in vars(module).values() if isinstance(value, type(flow))] if module else []
+        if any(value is flow for value in flows) and getattr(module, "__file__", None):
+            return flows
+    return []

@@ -1,0 +1,494 @@
+"""
+The runner of one task: the steps from a released task run to its next state.
+
+What a task needs is worked out once, when its runner is made: a task without handlers, templates, cache or
+retries pays for none of them. `begin` goes up to the call of `run`, `end` takes over from there; between them
+stands the executor.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from tenuto._base.context import context
+from tenuto._base.datetimes import utc_now
+from tenuto._base.ids import task_run_id
+from tenuto._base.logging import get_logger
+from tenuto._base.templates import fill
+from tenuto.configuration import config
+from tenuto.core.edge import Edge
+from tenuto.engine import caching
+from tenuto.engine.attempt import Attempt, perform
+from tenuto.engine.nodes import NO_INDEX, Source, TaskNode, TaskRun
+from tenuto.engine.result import Result, ResultNotImplementedError
+from tenuto.engine.runner import Runner
+from tenuto.engine.signals import ENDRUN
+from tenuto.engine.state import (
+    Cached,
+    Failed,
+    Looped,
+    Mapped,
+    Pending,
+    Retrying,
+    Running,
+    Scheduled,
+    State,
+    Success,
+)
+from tenuto.engine.transitions import (
+    NOTHING_TO_MAP,
+    UNMAPPABLE,
+    Outcome,
+    check_for_retry,
+    check_trigger,
+    check_upstream_skipped,
+    state_of,
+)
+from tenuto.triggers import all_successful
+
+if TYPE_CHECKING:
+    from tenuto.core.task import Task
+    from tenuto.engine.resume import Continuation
+    from tenuto.journal.event import ResultRef
+    from tenuto.journal.home import Home
+
+__all__ = ["TaskRunner"]
+
+Sources = list[tuple[Edge, Source]]
+
+
+class TaskRunner(Runner):
+    """
+    Runs one task, and the children of a mapped one.
+
+    Args:
+        task: the task.
+        state_handlers: called after the task's own, with this runner as first argument.
+        flow_result: the flow's Result, used where the task has none.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        state_handlers: Iterable[Callable[..., State | None]] | None = None,
+        flow_result: Result | None = None,
+    ) -> None:
+        super().__init__(state_handlers)
+        self.task = task
+        self.result = task.result or (flow_result.copy() if flow_result is not None else None)
+        if task.target and task.result is None and self.result is not None:
+            self.result = self.result.copy()
+            self.result.set_location(task.target)
+        overridden = type(self).call_runner_target_handlers is not TaskRunner.call_runner_target_handlers
+        self.has_handlers = bool(task.state_handlers or self.state_handlers or overridden)
+        self.has_plain_trigger = task.trigger is all_successful
+        self.special = bool(task.timeout or task.log_stdout or inspect.iscoroutinefunction(task.run))
+        self.code = ""
+        self.constants: dict[str, Any] = {}
+        self.constant_digests: dict[str, str] = {}
+        self.slug = task.slug or task.name
+        self.base: dict[str, Any] = {}
+        self.keep: Callable[[str, int, object], ResultRef | None] | None = None
+        self.records_inputs = False
+        self.continuation: Continuation | None = None
+        self.home: Home | None = None
+        self._constant_states: dict[Edge, State] | None = None
+
+    def _target_name(self) -> str:
+        return f"Task '{context.current().get('task_full_name', self.task.name)}'"
+
+    def call_runner_target_handlers(self, old_state: State, new_state: State) -> State:
+        """Call the task's own handlers."""
+        for handler in self.task.state_handlers:
+            new_state = handler(self.task, old_state, new_state) or new_state
+        return new_state
+
+    # ------------------------------------------------------------------ one run by itself
+
+    def run(
+        self,
+        state: State | None = None,
+        upstream_states: Mapping[Edge, State] | None = None,
+        context: dict[str, Any] | None = None,
+        is_mapped_parent: bool = False,
+    ) -> State:
+        """
+        Run the task once, outside of a flow run, and return its state.
+
+        Args:
+            state: what it starts from; a finished state is returned as it is.
+            upstream_states: edge to state, as triggers see them; keyed edges give the inputs.
+            context: values for the run's context.
+            is_mapped_parent: stop where a mapped task would be expanded.
+        """
+        from tenuto._base.context import context as current
+
+        state, values = self.initialize_run(state, dict(context or {}))
+        node = TaskNode(self.task, self.slug, 0, self)
+        run = TaskRun(
+            node,
+            values.get("map_index", NO_INDEX) if values.get("map_index") is not None else NO_INDEX,
+            state,
+        )
+        sources: Sources = [(edge, _Given(given)) for edge, given in (upstream_states or {}).items()]
+        self.prepare_context({**current.current(), **values})
+        with current(self.context_for(run)):
+            while True:
+                if not all(given.is_finished() for given in (upstream_states or {}).values()):
+                    return state
+                if not is_startable(run.state, utc_now()):
+                    return run.state
+                count_attempt(run)
+                if is_mapped_parent:
+                    return self.finish(run, self.change(run, Mapped("Ready to proceed with mapping.")))
+                decision = self.begin(run, sources)
+                if isinstance(decision, State):
+                    return decision
+                decision = self.end(run, decision, perform(decision))
+                if not decision.is_looped():
+                    return decision
+                current.update(self.context_for(run))
+
+    # ------------------------------------------------------------------ context
+
+    def prepare_context(self, values: dict[str, Any]) -> None:
+        """Work out the part of the context that all runs of this task share, over the flow run's `values`."""
+        task = self.task
+        self.base = {
+            **values,
+            "task_name": task.name,
+            "task_full_name": task.name,
+            "task_slug": self.slug,
+            "task_id": self.slug,
+            "task_tags": task.tags,
+            "map_index": None,
+            "logger": get_logger(task.name),
+        }
+
+    def context_for(self, run: TaskRun) -> dict[str, Any]:
+        """Return the context of one task run (R-CTX-3); each run has a dict of its own."""
+        values = self.base.copy()
+        values["task_run_id"] = task_run_id(values.get("flow_run_id", ""), self.slug, run.index)
+        values["task_run_count"] = run.run_count
+        if run.index != NO_INDEX:
+            values["map_index"] = run.index
+            values["task_full_name"] = run.name
+            values["logger"] = get_logger(run.name)
+        if run.loop_count > 1:
+            values["task_loop_count"] = run.loop_count
+            values["task_loop_result"] = run.loop_result
+        if run.resumed:
+            values["resume"] = True
+        return values
+
+    # ------------------------------------------------------------------ up to the call of `run`
+
+    def begin(self, run: TaskRun, sources: Sources) -> State | Attempt:
+        """
+        Take a released task run up to the call of `run`; return what to call, or the state that it ends in.
+
+        The context of the run is entered.
+        """
+        if run.loop_count == 1:
+            self.logger.info("Task '%s': Starting task run...", run.name)
+        try:
+            decision = self._begin(run, sources)
+        except ENDRUN as end:
+            decision = end.state
+        return self.finish(run, decision) if isinstance(decision, State) else decision
+
+    def _begin(self, run: TaskRun, sources: Sources) -> State | Attempt:
+        task, index = self.task, run.index
+        quiet = all([source.is_quiet(index) for _, source in sources])
+        if not quiet:
+            upstream = self._upstream_states(sources, index)
+            skipped = check_upstream_skipped(
+                task, upstream, failed_over_skipped=config.flows.failed_over_skipped
+            )
+            if skipped is not None:
+                return self.change(run, skipped)
+        inputs = {edge.key: source.value(index) for edge, source in sources if edge.key is not None}
+        if self.constants:
+            inputs.update(self.constants)
+        if self.records_inputs:
+            run.inputs = {edge.key: source.digest(index) for edge, source in sources if edge.key is not None}
+            run.inputs.update(self.constant_digests)
+        template_values: dict[str, Any] = {}
+        if self.result is not None or task.task_run_name is not None or task.cache_for is not None:
+            template_values = self._template_values(inputs)
+        if task.task_run_name is not None:
+            self._set_run_name(template_values)
+        cached = self._find_result(run, inputs, template_values)
+        if not quiet or not self.has_plain_trigger:
+            refused = self._check_trigger(sources, index)
+            if refused is not None:
+                return self.change(run, refused)
+        if cached is not None:
+            return self.change(run, cached)
+        if self.continuation is not None:
+            reused = self.continuation.reuse(run)
+            if reused is not None:
+                return self.change(run, reused)
+        if self.has_handlers:
+            state = self.change(run, Running("Starting task run."))
+            if not state.is_running():
+                return state
+        return self._attempt(run, inputs, template_values)
+
+    def _upstream_states(self, sources: Sources, index: int) -> dict[Edge, State]:
+        return {edge: source.state(index) for edge, source in sources}
+
+    def _check_trigger(self, sources: Sources, index: int) -> State | None:
+        if self._constant_states is None:
+            self._constant_states = _constant_states(self.task, self.constants)
+        upstream = self._upstream_states(sources, index) | self._constant_states
+        raising = context.current().get("raise_on_exception")
+        refused, error = check_trigger(self.task, upstream)
+        if error is not None:
+            if raising:
+                raise error
+            self.logger.error("%s", refused.message if refused else error, exc_info=error)
+        return refused
+
+    def _template_values(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Rising precedence: parameters, context, inputs (R-RES-8)."""
+        current = context.current()
+        values = {**current.get("parameters", {}), **current, **inputs}
+        values.setdefault("task_loop_count", 1)
+        return values
+
+    def _set_run_name(self, values: dict[str, Any]) -> None:
+        name = self.task.task_run_name
+        try:
+            text = name(**_without_self(values)) if callable(name) else fill(str(name), values, as_path=False)
+        except Exception as error:
+            # A user's template or callable: the task fails with the reason, before anything of it ran.
+            message = f"{self._target_name()}: Unexpected error while running task: {error!r}"
+            raise ENDRUN(self._unexpected(error, message)) from error
+        context["task_run_name"] = text
+        self.logger.debug("%s: Run name is %r", self._target_name(), text)
+
+    def _find_result(self, run: TaskRun, inputs: Mapping[str, Any], values: dict[str, Any]) -> State | None:
+        """Look for a result that makes the call unnecessary: at the target, else in the cache."""
+        if self.task.target:
+            return self._check_target(values)
+        if self.task.cache_for is not None or run.state.is_cached():
+            return caching.find(self, run, inputs)
+        return None
+
+    def _check_target(self, values: dict[str, Any]) -> State | None:
+        result = self.result if self.result is not None else Result()
+        values = _without_self(values)
+        try:
+            location = result.absolute_location(result.format(**values).location or "")
+            if not result.exists(location):
+                self._warn_unwritten_target()
+                return None
+        except ResultNotImplementedError:
+            self.logger.warning(
+                "%s: A target needs a result that can be read and written, such as LocalResult(dir=...). "
+                "The task runs, and its target is ignored.",
+                self._target_name(),
+            )
+            return None
+        except Exception as error:
+            # Formatting runs user code, existence asks a store: either failing fails the task without a
+            # retry.
+            raise ENDRUN(self._unexpected(error, f"Unexpected error: {error!r}")) from error
+        try:
+            return Cached(f"Result found at task target {location}", result=result.read(location))
+        except Exception as error:
+            # An unreadable target is no result: say so and compute it again (reliability 3.6).
+            self.logger.warning(
+                "%s: The target %s exists but cannot be read (%r); the task runs and writes it anew.",
+                self._target_name(),
+                location,
+                error,
+            )
+            return None
+
+    def _warn_unwritten_target(self) -> None:
+        if self.task.checkpoint is not False and not context.current().get("checkpointing"):
+            self.logger.warning(
+                "%s: Nothing will be written to its target because checkpointing is off. "
+                "Switch it on with TENUTO__FLOWS__CHECKPOINTING=true.",
+                self._target_name(),
+            )
+
+    def _unexpected(self, error: Exception, message: str) -> State:
+        if context.current().get("raise_on_exception"):
+            raise error
+        self.logger.error("%s", message, exc_info=error)
+        return Failed(message, result=error)
+
+    def _attempt(self, run: TaskRun, inputs: dict[str, Any], values: dict[str, Any]) -> Attempt:
+        task = self.task
+        writes = (
+            self.result is not None
+            and task.checkpoint is not False
+            and bool(context.current().get("checkpointing"))
+        )
+        keep = self.keep
+        return Attempt(
+            task=task,
+            name=run.name,
+            inputs=inputs,
+            values=context.current(),
+            special=self.special,
+            write_to=self.result if writes else None,
+            writes_none=bool(task.target),
+            keep=None if keep is None else lambda value: keep(self.slug, run.index, value),
+            template_values=_without_self(values),
+        )
+
+    # ------------------------------------------------------------------ after the call of `run`
+
+    def end(self, run: TaskRun, attempt: Attempt, outcome: Outcome) -> State:
+        """Decide what an attempt's outcome makes of a task run. The context of the run is entered."""
+        try:
+            state = self._end(run, attempt, outcome)
+        except ENDRUN as end:
+            state = end.state
+        if state.is_looped():
+            run.state = state
+            return state
+        return self.finish(run, state)
+
+    def _end(self, run: TaskRun, attempt: Attempt, outcome: Outcome) -> State:
+        task = self.task
+        state = state_of(outcome)
+        if isinstance(outcome.error, ENDRUN):
+            return state
+        if (
+            self.result is not None
+            and outcome.result is None
+            and outcome.error is None
+            and outcome.write_error is None
+        ):
+            state.result = self.result.from_value(outcome.value)
+        if self.has_handlers:
+            state = self.change(run, state, Running("Starting task run."))
+        if task.cache_for is not None and caching.is_cacheable(state):
+            state = self.change(run, caching.cached_state(task, state, attempt.inputs), state)
+        if state.is_failed() and task.max_retries:
+            decision = check_for_retry(task, state, run.run_count, utc_now())
+            if decision.mismatch is not None:
+                self.logger.info(
+                    "%s: Skipping retry. Exception of type '%s' is not an instance of the retry on exception types.",
+                    self._target_name(),
+                    decision.mismatch,
+                )
+            elif decision.state is not None:
+                state = self.change(run, decision.state, state)
+        return state
+
+    def change(self, run: TaskRun, new_state: State, old_state: State | None = None) -> State:
+        """Let the handlers see a change of state; return the state that they leave."""
+        if not self.has_handlers:
+            return new_state
+        return self.handle_state_change(old_state or run.state, new_state)
+
+    def finish(self, run: TaskRun, state: State) -> State:
+        """Set the state in which this pass over the task run ends, and log it."""
+        run.state = state
+        self.logger.info(
+            "Task '%s': Finished task run for task with final state: '%s'", run.name, type(state).__name__
+        )
+        return state
+
+    # ------------------------------------------------------------------ mapping
+
+    def begin_map(self, run: TaskRun, sources: Sequence[tuple[Edge, Source | None]]) -> State:
+        """
+        Decide whether a mapped task can be expanded: `Mapped` with the number of children, or its final
+        state.
+        """
+        self.logger.info("Task '%s': Starting task run...", run.name)
+        try:
+            state = self.change(run, self._map_state(run, sources))
+        except ENDRUN as end:
+            state = end.state
+        return self.finish(run, state)
+
+    def _map_state(self, run: TaskRun, sources: Sequence[tuple[Edge, Source | None]]) -> State:
+        upstream = {edge: node.run.state for edge, node in run.node.upstream}
+        skipped = check_upstream_skipped(
+            self.task, upstream, failed_over_skipped=config.flows.failed_over_skipped
+        )
+        if skipped is not None:
+            return skipped
+        mapped = [(edge, source) for edge, source in sources if edge.mapped]
+        if any(source is None for _, source in mapped):
+            return Failed(UNMAPPABLE)
+        lengths = {
+            edge: len(source) for edge, source in mapped if source is not None and isinstance(source, Sized)
+        }
+        if not lengths:
+            return Failed(NOTHING_TO_MAP)
+        if len(set(lengths.values())) > 1:
+            self.logger.warning(
+                "%s: Mapped arguments have different lengths (%s); the shortest counts and the rest is ignored.",
+                self._target_name(),
+                ", ".join(
+                    f"{edge.key or edge.upstream_task.name}: {length}" for edge, length in lengths.items()
+                ),
+            )
+        return Mapped("Ready to proceed with mapping.", n_map_states=min(lengths.values()))
+
+
+class _Given(Source):
+    """A state that was handed over as such, outside of a flow run."""
+
+    __slots__ = ("given",)
+
+    def __init__(self, state: State) -> None:
+        self.given = state
+
+    def state(self, index: int) -> State:
+        return self.given
+
+    def value(self, index: int) -> Any:
+        return self.given.result
+
+    def is_quiet(self, index: int) -> bool:
+        return False
+
+
+def is_startable(state: State, now: datetime) -> bool:
+    """Say whether a task run in this state may be taken up now (steps 3 and 4 of the pipeline)."""
+    if isinstance(state, Scheduled):
+        return state.start_time is not None and state.start_time <= now
+    return state.is_pending() or state.is_cached() or state.is_mapped()
+
+
+def count_attempt(run: TaskRun) -> None:
+    """Set the run count of the attempt that is about to start."""
+    if isinstance(run.state, Retrying):
+        run.run_count = run.state.run_count + 1
+    if type(run.state).__name__ == "Resume":
+        run.resumed = True
+
+
+def loop(run: TaskRun, state: Looped) -> None:
+    """Turn a task run that looped back into a pending one, at its next loop index."""
+    run.loop_count = state.loop_count + 1
+    run.loop_result = state.result
+    run.run_count = 1  # counted for each loop index by itself (R-LOOP-6)
+    run.state = Pending(f"Looping task (on loop index {run.loop_count})")
+
+
+def _without_self(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key != "self"} if "self" in values else values
+
+
+def _constant_states(task: Task, constants: Mapping[str, Any]) -> dict[Edge, State]:
+    """Constants as a trigger sees them: successful upstreams with an edge of their own (R-TRIG-6)."""
+    from tenuto.core.nodes import Constant
+
+    return {
+        Edge(Constant(value), task, key=key): Success("Auto-generated constant value", result=value)
+        for key, value in constants.items()
+    }

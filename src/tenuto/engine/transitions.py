@@ -1,0 +1,247 @@
+"""
+The decisions of a run: facts in, states out.
+
+Everything here is pure. The runners collect the facts (upstream states, the outcome of an attempt, the time),
+ask one of these functions what follows, and carry the answer out. Nothing in this module reads a clock, a
+file or the context.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from tenuto.engine.signals import ENDRUN, PrefectStateSignal
+from tenuto.engine.state import (
+    Cancelled,
+    Cancelling,
+    Failed,
+    Finished,
+    Looped,
+    Mapped,
+    Paused,
+    Pending,
+    Queued,
+    Resume,
+    Retrying,
+    Running,
+    Scheduled,
+    Skipped,
+    State,
+    Submitted,
+    Success,
+    TimedOut,
+    TriggerFailed,
+)
+from tenuto.exceptions import TaskTimeoutSignal
+
+if TYPE_CHECKING:
+    from tenuto.core.edge import Edge
+    from tenuto.core.task import Task
+    from tenuto.engine.result import Result
+    from tenuto.journal.event import ResultRef
+
+SUCCEEDED = "Task run succeeded."
+SKIPPED_UPSTREAM = (
+    "Upstream task was skipped; if this was not the intended behavior, consider changing "
+    "`skip_on_upstream_skip=False` for this task."
+)
+UNMAPPABLE = "At least one upstream state has an unmappable result."
+NOTHING_TO_MAP = "No upstream states can be mapped over."
+
+
+@dataclass(slots=True)
+class Outcome:
+    """
+    What one attempt of a task's body gave.
+
+    Exactly one of `value` and `error` counts: a value when `error` is None. `result` is the value in the
+    task's own Result, with its location, when it was written. `write_error` says that the body succeeded and
+    its result could not be stored. `kept` is the reference of the copy kept for a resume, `seconds` the
+    duration of the body.
+    """
+
+    value: object = None
+    error: BaseException | None = None
+    result: Result | None = None
+    write_error: Exception | None = None
+    kept: ResultRef | None = None
+    seconds: float = 0.0
+
+
+def state_of(outcome: Outcome) -> State:
+    """Return the state that an attempt ends in, before retries, loops and caches are considered."""
+    error = outcome.write_error
+    if error is not None:
+        return Failed(f"Unexpected error: {error!r}", result=error)
+    failure = outcome.error
+    if failure is None:
+        success = Success(SUCCEEDED, result=outcome.value if outcome.result is None else outcome.result)
+        if outcome.value is None and outcome.result is None:
+            success.result = None  # A result that is None, as opposed to no result (R-RES-4).
+        return success
+    if isinstance(failure, TaskTimeoutSignal):
+        return TimedOut("Task timed out during execution.", result=failure)
+    if isinstance(failure, ENDRUN):
+        return failure.state
+    if isinstance(failure, PrefectStateSignal):
+        state = failure.state
+        if outcome.result is not None:
+            state._result = outcome.result
+        return state
+    return Failed(f"Error during execution of task: {failure!r}", result=failure)
+
+
+def cause_of(state: State, outcome: Outcome | None) -> str:
+    """
+    Name what went wrong, in one word for filters and hooks (R-BE-102); empty unless the state is a failure.
+    """
+    if state.cause:
+        return state.cause
+    if isinstance(state, TriggerFailed):
+        return "upstream"
+    if isinstance(state, TimedOut):
+        return "timeout"
+    if outcome is not None and isinstance(outcome.write_error, OSError):
+        return "storage"
+    return "code-error" if isinstance(state, Failed) else ""
+
+
+def all_states(upstream_states: Mapping[Edge, State]) -> Iterable[State]:
+    """Yield the upstream states, each mapped one that is not mapped over replaced by its children's."""
+    for edge, state in upstream_states.items():
+        if isinstance(state, Mapped) and not edge.mapped:
+            yield from state.map_states
+        else:
+            yield state
+
+
+def check_upstream_skipped(
+    task: Task, upstream_states: Mapping[Edge, State], *, failed_over_skipped: bool = False
+) -> State | None:
+    """
+    Return `Skipped` when a direct upstream was skipped and the task follows suit, else None.
+
+    With `failed_over_skipped` (setting `flows.failed_over_skipped`) a failed upstream wins: the trigger
+    decides then.
+    """
+    if not task.skip_on_upstream_skip:
+        return None
+    states = list(all_states(upstream_states))
+    if not any(isinstance(state, Skipped) for state in states):
+        return None
+    if failed_over_skipped and any(isinstance(state, Failed) for state in states):
+        return None
+    return Skipped(SKIPPED_UPSTREAM)
+
+
+def check_trigger(task: Task, upstream_states: dict[Edge, State]) -> tuple[State | None, Exception | None]:
+    """
+    Ask the task's trigger; return the state that ends the run (None: go on) and the error of a broken
+    trigger.
+
+    A trigger says no by returning something falsy, or sets a state itself by raising its signal.
+    """
+    try:
+        if task.trigger(upstream_states):
+            return None, None
+    except PrefectStateSignal as signal:
+        return signal.state, None
+    except Exception as error:  # whatever a user's trigger raises is this task's failure, not the runner's
+        message = f"Unexpected error while checking task trigger: {error!r}"
+        return TriggerFailed(message, result=error), error
+    return TriggerFailed("Trigger failed"), None
+
+
+@dataclass(frozen=True, slots=True)
+class RetryDecision:
+    """`state` is None when there is no retry; `mismatch` names the type that `retry_on` does not list."""
+
+    state: Retrying | None
+    mismatch: str | None = None
+
+
+def check_for_retry(task: Task, state: State, run_count: int, now: datetime) -> RetryDecision:
+    """Decide whether a failed attempt is followed by another one, and when it is due."""
+    if not task.max_retries or run_count > task.max_retries:
+        return RetryDecision(None)
+    error = state.result
+    if task.retry_on and error is not None and not isinstance(error, tuple(task.retry_on)):
+        return RetryDecision(None, mismatch=type(error).__name__)
+    delay = task.retry_delay(run_count) if callable(task.retry_delay) else task.retry_delay
+    return RetryDecision(
+        Retrying(
+            f"Retrying Task (after attempt {run_count} of {task.max_retries + 1})",
+            start_time=now + (delay or timedelta(0)),
+            run_count=run_count,
+        )
+    )
+
+
+def is_mappable(value: object) -> bool:
+    """Say whether a result can be mapped over by position: indexed from 0, with a length, and not by key."""
+    return hasattr(value, "__getitem__") and hasattr(value, "__len__") and not isinstance(value, Mapping)
+
+
+def flow_state(
+    current: State, terminal_states: Sequence[State], reference_states: Sequence[State]
+) -> tuple[State, str]:
+    """
+    Decide the state of a flow run from its tasks' states; return it with the line to log.
+
+    Args:
+        current: the state of the run now, kept while a terminal task is unfinished.
+        terminal_states: of the terminal tasks, mapped ones expanded to their children.
+        reference_states: of the reference tasks, expanded likewise.
+    """
+    if not all(isinstance(state, Finished) for state in terminal_states):
+        return current, "Flow run RUNNING: terminal tasks are incomplete."
+    if any(isinstance(state, Failed) for state in reference_states):
+        return Failed("Some reference tasks failed."), "Flow run FAILED: some reference tasks failed."
+    if all(isinstance(state, Success) for state in reference_states):
+        return Success("All reference tasks succeeded."), "Flow run SUCCESS: all reference tasks succeeded"
+    return Success("No reference tasks failed."), "Flow run SUCCESS: no reference tasks failed"
+
+
+# The table of states: rows of families, each a state class with its subclasses where those have no row of
+# their own. One table for engine, store and views: whoever checks a transition asks `is_transition`.
+_WAITING = (Scheduled, Resume, Retrying)
+_WRAPPED = (Submitted, Queued)
+_END = (Success, Failed, Cancelled)
+
+TASK_RUN_TRANSITIONS: Mapping[type[State] | None, tuple[type[State], ...]] = {
+    None: (Running, *_WRAPPED, *_WAITING, Paused, *_END),
+    Pending: (Running, *_WRAPPED, *_WAITING, Paused, *_END),
+    Scheduled: (Running, *_WRAPPED, Pending, *_WAITING, Paused, *_END),
+    Submitted: (Running, *_WRAPPED, *_WAITING, Pending, *_END),
+    Running: (*_END, Looped, *_WAITING, Paused),
+    Looped: (Pending, Running, Paused, Success, Failed, Retrying, Cancelled),
+    Paused: (Resume, Scheduled, Running, *_END),
+    Finished: (Pending, Scheduled, *_END),
+}
+FLOW_RUN_TRANSITIONS: Mapping[type[State] | None, tuple[type[State], ...]] = {
+    None: (Pending, Scheduled, Running),
+    Pending: (*_WAITING, Running, Cancelled, Failed),
+    Scheduled: (Submitted, Running, *_WAITING, Paused, Cancelled, Failed),
+    Submitted: (Running, *_WRAPPED, Scheduled, Cancelled, Failed),
+    Running: (Success, Failed, Cancelling, Cancelled, Paused, Scheduled),
+    Paused: (Scheduled, Resume, Running, Cancelled, Failed),
+    Cancelling: (Cancelled, Failed, Success),
+    Finished: (Scheduled, *_END),
+}
+
+
+def is_transition(
+    table: Mapping[type[State] | None, tuple[type[State], ...]], old: type[State] | None, new: type[State]
+) -> bool:
+    """
+    Say whether a run in state `old` (None: a new one) may become `new`; subclasses follow their nearest
+    parent.
+    """
+    row = next((table[cls] for cls in old.__mro__ if cls in table), ()) if old is not None else table[None]
+    if issubclass(old or State, Submitted | Queued):
+        row = table[Submitted]
+    # `Scheduled` in a row stands for itself; Paused has an entry of its own although it derives from it.
+    return any(issubclass(new, cls) and (not issubclass(new, Paused) or cls is Paused) for cls in row)

@@ -1,0 +1,49 @@
+"""The interface between the runner, which decides, and the places where task bodies run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+__all__ = ["Executor"]
+
+
+class Executor:
+    """
+    Runs task bodies. Subclass it to make an executor of your own.
+
+    `submit` hands over a call and returns a future or, where it ran at once, the value itself. A future with
+    `add_done_callback` (as those of `concurrent.futures` and Dask have it) lets the runner go on with other
+    tasks meanwhile; any other kind of future is resolved through `wait`.
+    """
+
+    @contextmanager
+    def start(self) -> Iterator[None]:
+        """Make the executor ready for one flow run, and release what it holds afterwards."""
+        yield
+
+    def submit(
+        self, fn: Callable[..., Any], *args: Any, extra_context: dict[str, Any] | None = None, **kwargs: Any
+    ) -> Any:
+        """
+        Run `fn(*args, **kwargs)`, now or later.
+
+        Args:
+            fn: what to call; on other processes it travels by cloudpickle, with its arguments.
+            extra_context: facts about the task run (`task_name`, `task_tags`, `map_index`, ...) for an
+                executor that places work by them.
+
+        Returns:
+            A future, or the value.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define `submit`.")
+
+    def wait(self, futures: Any) -> Any:
+        """
+        Return `futures`, any nesting of lists, tuples and dicts of what `submit` returned, as their values.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define `wait`.")
+
+    def __repr__(self) -> str:
+        return f"<Executor: {type(self).__name__}>"
