@@ -6,7 +6,7 @@ Names and sub-packages load when they are first used, so that `import tenuto` st
 
 from typing import TYPE_CHECKING
 
-from tenuto._base import logging as _logging  # importing it configures the package's logger
+from tenuto._base import logging as _logging  # noqa: F401  # importing it configures the package's logger
 from tenuto._base.context import context
 from tenuto._base.importtools import lazy_names
 from tenuto.configuration import config

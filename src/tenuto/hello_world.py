@@ -1,5 +1,7 @@
 """A first flow to run: `tenuto run -m tenuto.hello_world`."""
 
+from typing import Any
+
 import tenuto
 from tenuto import Flow, Parameter, task
 
@@ -19,4 +21,5 @@ def say_hello(name: str) -> None:
 
 
 with Flow("hello-world") as hello_flow:
-    say_hello(capitalize(Parameter("name", default="world")))
+    name: Any = Parameter("name", default="world")  # a value of the run, whatever its type
+    say_hello(capitalize(name))

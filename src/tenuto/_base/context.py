@@ -1,9 +1,9 @@
 """
 The context: values of the run that is going on here, reached as `tenuto.context`.
 
-The content lives in a context variable, so that each thread and each asyncio task has its own, and libraries that
-copy context variables to their threads carry it along. Outside of every run there is a bottom per thread: the main
-thread's holds what configuration puts there and the logger, another thread's no logger.
+The content lives in a context variable, so that each thread and each asyncio task has its own, and libraries
+that copy context variables to their threads carry it along. Outside of every run there is a bottom per
+thread: the main thread's holds what configuration puts there and the logger, another thread's no logger.
 """
 
 import logging
@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from tenuto import configuration
 from tenuto._base.collections import DotDict, merge_dicts
-from tenuto.configuration import MASK, Config
+from tenuto._base.config import MASK, Config
 
 __all__ = ["Context", "context"]
 

@@ -11,7 +11,7 @@ __all__ = ["import_object", "lazy_names"]
 
 def import_object(name: str) -> Any:
     """
-    Return what a dotted path names: a module or an attribute of one (`package.module.Class`, or with a colon).
+    Return what a path names: a module or an attribute of one (`package.module.Class`, `module:Class`).
 
     Raises:
         ImportError: if no module of that name can be found.
@@ -21,19 +21,19 @@ def import_object(name: str) -> Any:
     if attribute:
         return _attribute(importlib.import_module(module_name), attribute)
     parts = name.split(".")
-    for length in range(len(parts), 0, -1):
+    length = len(parts)
+    while True:
         module_name = ".".join(parts[:length])
         try:
             module = importlib.import_module(module_name)
         except ModuleNotFoundError as error:
             # Only "this name is no module" means that it may be an attribute; a module whose own imports
             # fail must say so. A name below a plain module raises with that whole name, too.
-            if error.name is None or not (module_name + ".").startswith(error.name + "."):
+            if length == 1 or error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
                 raise
-            missing = error
-            continue
-        return _attribute(module, ".".join(parts[length:]))
-    raise missing
+            length -= 1
+        else:
+            return _attribute(module, ".".join(parts[length:]))
 
 
 def _attribute(module: Any, path: str) -> Any:
@@ -54,8 +54,8 @@ def lazy_names(
         names: public name -> module that holds it (`{"Task": "tenuto.core.task"}`), or `module:other_name`.
             Every sub-module of the package resolves too, without being listed.
 
-    A public name equal to a sub-module's (`case` in `control_flow/case.py`) must not be made lazy: importing that
-    module binds the package attribute to the module. Import such names eagerly instead.
+    A public name equal to a sub-module's (`case` in `control_flow/case.py`) must not be made lazy: importing
+    that module binds the package attribute to the module. Import such names eagerly instead.
     """
     known = dict(names or {})
 

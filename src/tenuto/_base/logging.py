@@ -1,23 +1,20 @@
 """
 Loggers of the package: `tenuto` and its children, one handler on stdout, records that know their run.
 
-Two records are written per task run, so what happens for each is kept small: the text of the second is cached, and
-the filter is one dictionary lookup per attribute.
+Two records are written per task run, so what happens for each is kept small: the text of the second is
+cached, and the filter is one dictionary lookup per attribute.
 """
 
-import io
 import logging
-import sys
-import threading
 import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
-from typing import Any, TextIO, cast
+from typing import TextIO, cast
 
 from tenuto._base.context import context
 from tenuto._base.masking import mask
+from tenuto._base.stdout import RedirectToLog, real_stdout, redirect_stdout_to
 from tenuto.configuration import config
 
 __all__ = [
@@ -169,7 +166,7 @@ class _StdoutHandler(logging.StreamHandler[TextIO]):
     """
     Writes to what `sys.stdout` is at the moment, so that notebooks and tests may replace it.
 
-    What a task with `log_stdout` prints is routed around `sys.stdout`; log lines go past that to the real one.
+    What a task with `log_stdout` prints is routed around `sys.stdout`; log lines go past that.
     """
 
     _fixed: TextIO | None = None
@@ -179,7 +176,7 @@ class _StdoutHandler(logging.StreamHandler[TextIO]):
 
     @property
     def stream(self) -> TextIO:
-        return self._fixed if self._fixed is not None else _real_stdout()
+        return self._fixed if self._fixed is not None else real_stdout()
 
     @stream.setter
     def stream(self, stream: TextIO) -> None:
@@ -198,118 +195,6 @@ class _StdoutHandler(logging.StreamHandler[TextIO]):
             self.handleError(record)
 
 
-class RedirectToLog:
-    """
-    A writable text stream whose lines become INFO records.
-
-    Text is collected until its line ends; `close` logs the rest. Blank lines are dropped.
-
-    Args:
-        logger: gets the records; default is the package's.
-    """
-
-    def __init__(self, logger: logging.Logger | None = None) -> None:
-        self.logger = logger if logger is not None else _package_logger
-        self._rest = ""
-
-    def write(self, text: str) -> int:
-        """Take `text` and return its length; raise TypeError if it is not a str, as stdout does."""
-        if not isinstance(text, str):
-            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
-        if "\n" in text:
-            *lines, self._rest = (self._rest + text).split("\n")
-            for line in lines:
-                self._log(line)
-        else:
-            self._rest += text
-        return len(text)
-
-    def flush(self) -> None:
-        """Do nothing: an unfinished line waits for its end (`print(end="", flush=True)` is one line too)."""
-
-    def close(self) -> None:
-        """Log what is left of an unfinished line."""
-        rest, self._rest = self._rest, ""
-        self._log(rest)
-
-    def _log(self, line: str) -> None:
-        if line.strip():
-            # Handlers that print must reach the real stdout, or one line would log itself for ever.
-            token = _stdout_target.set(None)
-            try:
-                self.logger.info("%s", line.rstrip("\r"))
-            finally:
-                _stdout_target.reset(token)
-
-
-@contextmanager
-def redirect_stdout_to(logger: logging.Logger) -> Iterator[RedirectToLog]:
-    """
-    Log what is printed inside the block, by this thread or asyncio task only.
-
-    Other threads print as ever, and so does a block inside this one that replaces `sys.stdout` itself.
-    """
-    target = RedirectToLog(logger)
-    _StdoutRouter.install()
-    token = _stdout_target.set(target)
-    try:
-        yield target
-    finally:
-        _stdout_target.reset(token)
-        _StdoutRouter.remove()
-        target.close()
-
-
-class _StdoutRouter:
-    """Stands in for `sys.stdout` while somebody's output is logged; passes on everybody else's."""
-
-    _lock = threading.Lock()
-    _users = 0
-
-    def __init__(self, original: TextIO) -> None:
-        self.original = original
-
-    @classmethod
-    def install(cls) -> None:
-        with cls._lock:
-            cls._users += 1
-            if not isinstance(sys.stdout, cls):
-                sys.stdout = cast(TextIO, cls(sys.stdout))
-
-    @classmethod
-    def remove(cls) -> None:
-        with cls._lock:
-            cls._users -= 1
-            if cls._users == 0:
-                sys.stdout = _real_stdout()
-
-    def write(self, text: str) -> int:
-        target = _stdout_target.get()
-        return self.original.write(text) if target is None else target.write(text)
-
-    def flush(self) -> None:
-        if _stdout_target.get() is None:
-            self.original.flush()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.original, name)
-
-
-class _NoStdout(io.TextIOBase):
-    """What stands for stdout in programs without one (`pythonw`): takes everything, keeps nothing."""
-
-    def write(self, text: str) -> int:
-        return len(text)
-
-
-def _real_stdout() -> TextIO:
-    """Return `sys.stdout` without the routers around it."""
-    stream: Any = sys.stdout
-    while isinstance(stream, _StdoutRouter):
-        stream = stream.original
-    return cast(TextIO, stream if stream is not None else _NoStdout())
-
-
 def _level() -> int | str:
     level = config.logging.level
     if isinstance(level, str):
@@ -320,9 +205,8 @@ def _level() -> int | str:
     return cast("int | str", level)
 
 
-_stdout_target: ContextVar[RedirectToLog | None] = ContextVar("tenuto.stdout", default=None)
 _package_logger = logging.getLogger(ROOT)
 configure_logging()
 configure_extra_loggers()
-# Importing code may run in a thread that is not the main one (web servers, notebooks): it logs while it builds.
+# The importing thread need not be the main one (web servers): what it builds may log, too.
 context.setdefault("logger", _package_logger)

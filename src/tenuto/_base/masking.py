@@ -8,8 +8,8 @@ __all__ = ["mask", "register_secret"]
 
 MASK = "****"
 _LENGTH_MIN = 4
-# A line of a long secret (a key file) is masked by itself, because logs are split into lines. Shorter lines are
-# more likely braces and field names of a pretty-printed document than something to hide.
+# A line of a long secret (a key file) is masked by itself, because logs are split into lines. Shorter lines
+# are more likely braces and field names of a pretty-printed document than something to hide.
 _LINE_LENGTH_MIN = 8
 
 _forms: set[str] = set()

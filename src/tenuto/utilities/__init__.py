@@ -1,4 +1,4 @@
-"""Public helpers. Each module here is a door: what it offers lives in `tenuto.core`, `tenuto.engine` or below."""
+"""Public helpers. Each module is a door: what it offers lives in `tenuto.core`, `tenuto.engine` or below."""
 
 from typing import TYPE_CHECKING
 

@@ -28,12 +28,12 @@ def is_serializable(obj: Any, raise_on_error: bool = False) -> bool:
     Say whether `obj` can be pickled here and read back in a fresh Python process.
 
     Args:
-        raise_on_error: raise instead of returning False: the error of pickling itself, or ValueError with what the
-            other process wrote when it could not read the object.
+        raise_on_error: raise instead of returning False: the error of pickling itself, or ValueError with
+            what the other process wrote when it could not read the object.
     """
     try:
         data = cloudpickle.dumps(obj)
-    except Exception:  # noqa: BLE001
+    except Exception:
         # Pickling runs any __reduce__ and __getstate__ of the user's objects: all they raise means "no".
         if raise_on_error:
             raise

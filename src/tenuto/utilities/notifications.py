@@ -5,7 +5,8 @@ A notifier never changes a run: what goes wrong in it is one ERROR in the log, a
 """
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from tenuto._base.context import context
@@ -51,11 +52,13 @@ class _Notifier:
     """
     A state handler that can be given its options first: `slack_notifier(only_states=[Failed])`.
 
-    Complete with object, old and new state it does its work; with less it returns a notifier that waits for the rest.
+    With object, old and new state it does its work; with less it returns a notifier that waits for the rest.
     """
 
+    __name__: str
+
     def __init__(
-        self, fn: Callable[..., None], args: tuple[Any, ...] = (), options: Mapping[str, Any] | None = None
+        self, fn: Callable[..., "State"], args: tuple[Any, ...] = (), options: Mapping[str, Any] | None = None
     ) -> None:
         functools.update_wrapper(self, fn)
         self._fn = fn
@@ -67,26 +70,7 @@ class _Notifier:
         options = {**self._options, **kwargs}
         if len(args) + sum(name in options for name in ("obj", "old_state", "new_state")) < 3:
             return type(self)(self._fn, args, options)
-        return self._notify(*args, **options)
-
-    def _notify(
-        self,
-        obj: Any,
-        old_state: "State",
-        new_state: "State",
-        ignore_states: States | None = None,
-        only_states: States | None = None,
-        **options: Any,
-    ) -> "State":
-        # The filter comes before everything else: where nothing is to be told, nothing can go wrong.
-        if _wanted(new_state, ignore_states, only_states):
-            try:
-                self._fn(obj, new_state, **options)
-            except Exception:  # noqa: BLE001
-                # Servers, networks and secrets of others: none of their faults may fail a run.
-                logger = context.get("logger") or get_logger()
-                logger.exception("%s: no notification was sent for %r.", self._fn.__name__, obj)
-        return new_state
+        return self._fn(*args, **options)
 
     def __reduce__(self) -> Any:
         if not self._args and not self._options:
@@ -99,6 +83,16 @@ def _rebind(name: str, args: tuple[Any, ...], options: Mapping[str, Any]) -> _No
     return _Notifier(notifier._fn, args, options)
 
 
+@contextmanager
+def _faults_logged(notifier: str, obj: Any) -> Iterator[None]:
+    try:
+        yield
+    except Exception:
+        # Servers, networks and secrets of others: none of their faults may fail a run.
+        logger = context.get("logger") or get_logger()
+        logger.exception("%s: no notification was sent for %r.", notifier, obj)
+
+
 def _wanted(state: "State", ignore_states: States | None, only_states: States | None) -> bool:
     if isinstance(state, tuple(ignore_states or ())):
         return False
@@ -108,13 +102,16 @@ def _wanted(state: "State", ignore_states: States | None, only_states: States | 
 @_Notifier
 def slack_notifier(
     obj: Any,
+    old_state: "State",
     new_state: "State",
+    ignore_states: States | None = None,
+    only_states: States | None = None,
     webhook_secret: str | None = None,
     backend_info: bool = True,
     proxies: Mapping[str, str] | None = None,
-) -> None:
+) -> "State":
     """
-    Post each state change to a Slack webhook (or anything that takes its JSON).
+    Post each state change to a Slack webhook (or anything that takes its JSON); return the new state.
 
     Curried: `slack_notifier(only_states=[Failed])` is a state handler, and so is `slack_notifier`.
 
@@ -124,10 +121,14 @@ def slack_notifier(
         backend_info: add a link to the run, where a server is configured.
         proxies: `{"https": "http://proxy:3128"}`, by scheme of the webhook.
     """
-    url = str(Secret(webhook_secret or "SLACK_WEBHOOK_URL").get())
-    status = _post_json(url, slack_message_formatter(obj, new_state, backend_info), proxies or {})
-    if not 200 <= status < 300:
-        raise ValueError(f"Slack notification for {obj!r} failed")
+    # The filter comes first: where nothing is to be told, a missing secret does not matter.
+    if _wanted(new_state, ignore_states, only_states):
+        with _faults_logged("slack_notifier", obj):
+            url = str(Secret(webhook_secret or "SLACK_WEBHOOK_URL").get())
+            status = _post_json(url, slack_message_formatter(obj, new_state, backend_info), proxies or {})
+            if not 200 <= status < 300:
+                raise ValueError(f"Slack notification for {obj!r} failed")
+    return new_state
 
 
 def slack_message_formatter(tracked_obj: Any, state: "State", backend_info: bool = True) -> dict[str, Any]:
@@ -179,23 +180,39 @@ def _post_json(url: str, payload: Mapping[str, Any], proxies: Mapping[str, str])
 
 
 @_Notifier
-def gmail_notifier(obj: Any, new_state: "State") -> None:
+def gmail_notifier(
+    obj: Any,
+    old_state: "State",
+    new_state: "State",
+    ignore_states: States | None = None,
+    only_states: States | None = None,
+) -> "State":
     """
-    Mail each state change from a Google account to itself.
+    Mail each state change from a Google account to itself; return the new state.
 
-    Curried like `slack_notifier`, with `ignore_states` and `only_states`. User and password are the secrets
-    `EMAIL_USERNAME` and `EMAIL_PASSWORD` (an app password).
+    Curried and filtered like `slack_notifier`. User and password are the secrets `EMAIL_USERNAME` and
+    `EMAIL_PASSWORD` (an app password).
     """
+    if _wanted(new_state, ignore_states, only_states):
+        with _faults_logged("gmail_notifier", obj):
+            kind = type(new_state).__name__
+            _send_mail(
+                # Names are free text; a line break in one would end the header.
+                subject=" ".join(f"Tenuto state change notification for {obj.name}".split()),
+                text=f"{obj.name} is now in a {kind} state\n\n{new_state.message or ''}\n",
+            )
+    return new_state
+
+
+def _send_mail(subject: str, text: str) -> None:
     import smtplib
     from email.message import EmailMessage
 
     user, password = str(Secret("EMAIL_USERNAME").get()), str(Secret("EMAIL_PASSWORD").get())
-    kind = type(new_state).__name__
     mail = EmailMessage()
     mail["From"] = mail["To"] = user
-    # Names are free text; a line break in one would end the header.
-    mail["Subject"] = " ".join(f"Tenuto state change notification for {obj.name}".split())
-    mail.set_content(f"{obj.name} is now in a {kind} state.\n\n{new_state.message or ''}\n")
+    mail["Subject"] = subject
+    mail.set_content(text)
     with smtplib.SMTP_SSL(_MAIL_HOST, port=_MAIL_PORT, timeout=_TIMEOUT_SECONDS) as server:
         server.login(user, password)
         server.send_message(mail)
