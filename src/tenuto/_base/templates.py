@@ -8,6 +8,7 @@ there. Here a field is a name, or one entry of `parameters`, with a format speci
 
 from __future__ import annotations
 
+import functools
 import re
 import string
 from collections.abc import Iterator, Mapping
@@ -89,17 +90,19 @@ def fill(template: str, values: Mapping[str, object], *, as_path: bool) -> str:
     return text
 
 
-def _parse(template: str) -> Iterator[tuple[str, str | None, str]]:
-    """Yield literal text, field and format specification, refusing all other syntax."""
+@functools.lru_cache(maxsize=256)
+def _parse(template: str) -> tuple[tuple[str, str | None, str], ...]:
+    """Return literal texts, each with field and format specification; refuse all other syntax."""
     try:
         parts = list(_FORMATTER.parse(template))
     except ValueError as error:
         raise TemplateError(
             template, f"{error}. Write {{{{ and }}}} for braces that are meant as such."
         ) from None
+    checked: list[tuple[str, str | None, str]] = []
     for literal, field, spec, conversion in parts:
         if field is None:
-            yield literal, None, ""
+            checked.append((literal, None, ""))
             continue
         if conversion is not None:
             raise TemplateError(template, f"conversions such as '!{conversion}' are not offered.")
@@ -110,7 +113,8 @@ def _parse(template: str) -> Iterator[tuple[str, str | None, str]]:
             raise TemplateError(
                 template, f"the format of {{{field}}} asks for more than {OUTPUT_BYTES_MAX} characters."
             )
-        yield literal, field, spec
+        checked.append((literal, field, spec))
+    return tuple(checked)
 
 
 def _value(template: str, field: str, values: Mapping[str, object]) -> object:

@@ -14,12 +14,16 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
+from tenuto.configuration import config
+from tenuto.exceptions import PrefectException
+
 __all__ = [
     "CompressedSerializer",
     "DateTimeSerializer",
     "JSONSerializer",
     "PandasSerializer",
     "PickleSerializer",
+    "PicklesRefused",
     "Serializer",
 ]
 
@@ -31,6 +35,20 @@ _PANDAS_TYPES = frozenset(
     {"csv", "excel", "feather", "hdf", "html", "json", "orc", "parquet", "pickle", "stata", "xml"}
 )
 _COMPRESSIONS = ("gzip", "bz2", "lzma", "zlib")
+
+
+class PicklesRefused(PrefectException, ValueError):
+    """The setting `results.pickle` does not allow a pickle to be made or read; `policy` is its value."""
+
+    def __init__(self, policy: str) -> None:
+        self.policy = policy
+        super().__init__(
+            f"Pickles are refused here: the setting results.pickle is {policy!r}. Give the result another "
+            "serializer, such as JSONSerializer or PandasSerializer, or set results.pickle to 'own'."
+        )
+
+    def __reduce__(self) -> tuple[type, tuple[str]]:
+        return type(self), (self.policy,)
 
 
 class Serializer(ABC):
@@ -57,19 +75,22 @@ class PickleSerializer(Serializer):
     """
     Pickles by cloudpickle: data frames, arrays, functions, and what a script defines itself.
 
-    Reading a pickle runs code: read only what you or your flows have written.
+    Reading a pickle runs code: read only what you or your flows have written. With the setting
+        `results.pickle` at anything but `own`, nothing is pickled or unpickled.
     """
 
     __slots__ = ()
 
     def serialize(self, value: Any) -> bytes:
         """Return the pickled value."""
+        _check_pickles_allowed()
         import cloudpickle
 
         return bytes(cloudpickle.dumps(value))
 
     def deserialize(self, value: bytes) -> Any:
         """Return the unpickled value; a pickle wrapped in base64 is unwrapped."""
+        _check_pickles_allowed()
         import pickle
 
         try:
@@ -156,6 +177,8 @@ class PandasSerializer(Serializer):
 
     def serialize(self, value: Any) -> bytes:
         """Return the frame as bytes of the file type."""
+        if self.file_type == "pickle":
+            _check_pickles_allowed()
         write = getattr(value, f"to_{self.file_type}")
 
         def write_to(buffer: io.BytesIO | io.StringIO) -> bytes:
@@ -167,6 +190,8 @@ class PandasSerializer(Serializer):
 
     def deserialize(self, value: bytes) -> Any:
         """Return the frame that the bytes stand for."""
+        if self.file_type == "pickle":
+            _check_pickles_allowed()
         read = getattr(_import_pandas(), f"read_{self.file_type}")
         return _as_bytes_or_text(
             lambda buffer: read(buffer, **self.deserialize_kwargs),
@@ -233,6 +258,12 @@ class CompressedSerializer(Serializer):
 
     def __hash__(self) -> int:
         return hash((type(self), self.serializer))
+
+
+def _check_pickles_allowed() -> None:
+    policy = config.results.pickle
+    if policy != "own":
+        raise PicklesRefused(policy)
 
 
 def _compression(format: str) -> tuple[Callable[..., bytes], Callable[..., bytes]]:

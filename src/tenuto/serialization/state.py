@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from tenuto._base.datetimes import parse_datetime
 from tenuto.engine.result.base import NoResult, NoResultType, Result
@@ -106,7 +106,9 @@ def result_from_dict(described: Mapping[str, Any] | None) -> Result:
 
 def _blank(cls: type[State]) -> dict[str, Any]:
     """Return the attributes that states of a class have by themselves, with their defaults."""
-    return cls()._attributes()
+    # A user's subclass may want arguments that nobody has here; its nearest parent among ours wants none.
+    ours = next(parent for parent in cls.__mro__ if parent.__module__ == State.__module__)
+    return cast("type[State]", ours)()._attributes()
 
 
 def _attribute(name: str, value: Any) -> Any:

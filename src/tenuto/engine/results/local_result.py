@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import ntpath
 import os
 import re
-from datetime import UTC, datetime
+import threading
+from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
 from tenuto._base.context import context
@@ -57,7 +59,7 @@ class LocalResult(Result):
     @property
     def default_location(self) -> str:
         """A new file name from the time: `tenuto-result-2021-11-06t15-37-29-605869-00-00` in the folder."""
-        stamp = datetime.now(UTC).isoformat(timespec="microseconds").lower()
+        stamp = _unused_time().isoformat(timespec="microseconds").lower()
         return os.path.join(self.dir, _FILE_PREFIX + re.sub(r"[^a-z0-9]+", "-", stamp))
 
     def absolute_location(self, location: str) -> str:
@@ -85,17 +87,19 @@ class LocalResult(Result):
         path = self.absolute_location(fill(location, kwargs, as_path=True) if kwargs else location)
         if not os.path.exists(path):
             return False
-        try:
-            sidecar = read_sidecar(path)
-            intact = sidecar is None or sidecar["length"] == os.path.getsize(path)
-        except (OSError, ValueError) as error:
-            problem = f"its sidecar cannot be read ({error})"
-            intact = False
-        else:
-            problem = "it has not the length that was written"
-        if not intact:
-            self.logger.warning("The file %s is not used: %s.", path, problem)
-        return intact
+        problem = ""
+        for _ in range(_READS_MAX):  # a writer between the two looks gives a wrong answer once
+            try:
+                sidecar = read_sidecar(path)
+                length = os.path.getsize(path)
+            except (OSError, ValueError) as error:
+                problem = f"its sidecar cannot be read ({error})"
+                continue
+            if sidecar is None or sidecar["length"] == length:
+                return True
+            problem = f"it has {length} bytes instead of {sidecar['length']}"
+        self.logger.warning("The file %s is not used: %s.", path, problem)
+        return False
 
     def read(self, location: str) -> Self:
         """
@@ -123,7 +127,8 @@ class LocalResult(Result):
         """
         new = self.format(**kwargs)
         path = self.absolute_location(new.location or "")
-        _check_name(path)
+        if os.name == "nt":
+            _check_windows_name(path)
         private = _is_below(path, str(home_path()))
         # Files that a user names are forced to the disk whatever happens. A default location is known only to
         # the journal, which holds its checksum: under relaxed durability a torn one is recognised and made
@@ -157,7 +162,7 @@ class LocalResult(Result):
         }
 
     def _read_verified(self, path: str) -> tuple[bytes, tuple[str, int] | None]:
-        """Return a file's bytes and checksum; a writer between the two reads looks like damage, so read again."""
+        """Return a file's bytes and checksum; a writer between two reads looks like damage: read again."""
         problem = ""
         for _ in range(_READS_MAX):
             try:
@@ -180,14 +185,24 @@ class LocalResult(Result):
         raise ResultCorrupt(path, problem)
 
 
+_time_lock = threading.Lock()
+_last_time = datetime.min.replace(tzinfo=UTC)
+
+
+def _unused_time() -> datetime:
+    """Return the time, a microsecond later than the last answer if need be: it becomes a file's name."""
+    global _last_time
+    with _time_lock:
+        _last_time = max(datetime.now(UTC), _last_time + timedelta(microseconds=1))
+        return _last_time
+
+
 def _is_below(path: str, folder: str) -> bool:
     return path.startswith(os.path.join(os.path.abspath(folder), ""))
 
 
-def _check_name(path: str) -> None:
-    if os.name != "nt":
-        return
-    invalid = _INVALID_ON_WINDOWS.search(os.path.splitdrive(path)[1])
+def _check_windows_name(path: str) -> None:
+    invalid = _INVALID_ON_WINDOWS.search(ntpath.splitdrive(path)[1])
     if invalid:
         raise ValueError(
             f"Windows does not allow {invalid[0]!r} in a file name, and the location {path!r} has it. "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Self
 
 from tenuto.engine.result.base import Result
@@ -23,10 +24,10 @@ class PrefectResult(Result):
     """
 
     def __init__(self, **kwargs: Any) -> None:
-        serializer = kwargs.setdefault("serializer", JSONSerializer())
+        serializer = kwargs.get("serializer") or JSONSerializer()
         if not isinstance(serializer, JSONSerializer | DateTimeSerializer):
             raise TypeError("PrefectResult only supports JSONSerializer or DateTimeSerializer")
-        super().__init__(**kwargs)
+        super().__init__(**{**kwargs, "serializer": serializer})
 
     def read(self, location: str) -> Self:
         """
@@ -69,4 +70,13 @@ class PrefectResult(Result):
 
 TenutoResult = PrefectResult
 
-register_result(PrefectResult, lambda described: PrefectResult(location=described.get("location")))
+
+def _from_description(described: Mapping[str, Any]) -> PrefectResult:
+    result = PrefectResult(location=described.get("location"))
+    # Descriptions name no serializer; the text tells, for no date-time is JSON.
+    if result.location is not None and not result.exists(result.location):
+        result.serializer = DateTimeSerializer()
+    return result
+
+
+register_result(PrefectResult, _from_description)

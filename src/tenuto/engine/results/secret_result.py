@@ -36,7 +36,9 @@ class SecretResult(Result):
     def read(self, location: str) -> Self:
         """Return a copy with the secret's present value: the secret task runs again."""
         new = self.copy()
-        new.value = self.secret_task.run(name=location)
+        # A task of its own name needs none; its `run` may have no such argument.
+        own = location == self.secret_task.name
+        new.value = self.secret_task.run() if own else self.secret_task.run(name=location)
         new.location = location
         return new
 
