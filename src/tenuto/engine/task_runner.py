@@ -9,6 +9,7 @@ stands the executor.
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -83,7 +84,9 @@ class TaskRunner(Runner):
             self.result = self.result.copy()
             self.result.set_location(task.target)
         overridden = type(self).call_runner_target_handlers is not TaskRunner.call_runner_target_handlers
-        self.has_handlers = bool(task.state_handlers or self.state_handlers or overridden)
+        # At DEBUG each change of state is told, so that each goes the way of those with handlers.
+        told = self.logger.isEnabledFor(logging.DEBUG)
+        self.has_handlers = bool(task.state_handlers or self.state_handlers or overridden or told)
         self.has_plain_trigger = task.trigger is all_successful
         self.special = bool(task.timeout or task.log_stdout or inspect.iscoroutinefunction(task.run))
         self.code = ""
@@ -326,6 +329,8 @@ class TaskRunner(Runner):
 
     def _attempt(self, run: TaskRun, inputs: dict[str, Any], values: dict[str, Any]) -> Attempt:
         task = self.task
+        if self.has_handlers:
+            self.logger.debug("Task '%s': Calling task.run() method...", run.name)
         writes = (
             self.result is not None
             and task.checkpoint is not False
