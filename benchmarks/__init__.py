@@ -1,0 +1,1 @@
+"""Benchmarks: one question a file, run by `benchmarks/run.py`."""
