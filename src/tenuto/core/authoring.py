@@ -60,7 +60,9 @@ def defaults_from_attrs(*attr_args: str) -> Callable[[F], F]:
 
 def pause_task(message: str | None = None, duration: timedelta | None = None) -> None:
     """
-    Pause the task that calls this, unless it has been resumed; after resuming, all of its `run` is executed again.
+    Pause the task that calls this, unless it has been resumed.
+
+    After resuming, all of its `run` is executed again.
 
     Args:
         duration: resume by itself after this time; default: wait until somebody resumes it.
@@ -81,8 +83,8 @@ def apply_map(func: Callable[..., T], *args: Any, flow: Flow | None = None, **kw
     Map a function that adds several tasks to a flow.
 
     Args:
-        func: called once, now, with tasks in place of the arguments; each task that it adds runs once for each item
-            of the arguments. It may use `case` and `merge`. It must take `flow` if that is given.
+        func: called once, now, with tasks in place of the arguments; each task that it adds runs once for
+            each item of the arguments. It may use `case` and `merge`. It must take `flow` if that is given.
         *args, **kwargs: tasks or sequences; those wrapped in `unmapped` are handed over whole.
         flow: default: the flow whose `with` block is open.
 
@@ -101,7 +103,7 @@ def apply_map(func: Callable[..., T], *args: Any, flow: Flow | None = None, **kw
         refuse_mapping_inside_body()
     body = MappedBody(target, {})
     arguments = [_argument(value, body) for value in args]
-    keywords = {name: _argument(value, body) for name, value in kwargs.items()}
+    keywords: dict[str, Any] = {name: _argument(value, body) for name, value in kwargs.items()}
     if flow is not None:
         keywords["flow"] = flow
     token = MAPPED_BODY.set(body)

@@ -66,7 +66,7 @@ class Block:
         self._outer: list[tuple[Block, ...]] = []
 
     def close(self, flow: Flow, tasks: dict[Task, None]) -> None:
-        """Connect the tasks that were added inside; called only if there are any and the body did not fail."""
+        """Connect the tasks that were added inside; not called when the body failed."""
         raise NotImplementedError
 
     def join(self, task: Task, flow: Flow) -> None:
@@ -133,7 +133,8 @@ def close_flow() -> dict[Task, None]:
 def note_constructed(task: Task) -> None:
     """Remember a task that was constructed in a flow's block, until it is used."""
     opened = OPEN_FLOWS.get()
-    # A flow that runs while another one is being built constructs tasks in its own name: no flow is active then.
+    # A flow that runs while another one is being built constructs tasks in its own name: no flow is active
+    # then.
     if opened and opened[-1].flow is active_flow():
         opened[-1].unused[task] = None
 

@@ -27,7 +27,7 @@ class TaskDecorator(Protocol):
 
 
 @overload
-def task(  # type: ignore[overload-overlap]  # a coroutine function is meant by the first, all others by the second
+def task(
     fn: Callable[P, Coroutine[Any, Any, R]], **task_init_kwargs: Unpack[TaskOptions]
 ) -> AsyncFunctionTask[P, R]: ...
 @overload
@@ -38,7 +38,8 @@ def task(fn: Callable[..., Any] | None = None, **task_init_kwargs: Any) -> Any:
     """
     Make a task of a function.
 
-    Used bare (`@task`), with options (`@task(max_retries=2, retry_delay=...)`), or called: `task(fn, name="x")`.
+    Used bare (`@task`), with options (`@task(max_retries=2, retry_delay=...)`), or called: `task(fn,
+    name="x")`.
 
     Args:
         fn: the function; it stays reachable as `task.run`.

@@ -11,8 +11,8 @@ class Expressions:
     """
     The operators of tasks.
 
-    Each adds a node to the active flow and returns it, typed as the value it will stand for. `==` and `!=` stay
-    Python's identity, so that tasks can be kept in sets and dictionaries; see `is_equal`.
+    Each adds a node to the active flow and returns it, typed as the value it will stand for. `==` and `!=`
+    stay Python's identity, so that tasks can be kept in sets and dictionaries; see `is_equal`.
     """
 
     def __add__(self, other: object) -> Any:

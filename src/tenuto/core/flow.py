@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Iterator, KeysView, Mapping
 from functools import cached_property
+from itertools import pairwise
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -72,7 +73,8 @@ class Flow:
         on_failure: called as `fn(flow, state)` when a run fails.
         validate: check each edge when it is added; default: setting `flows.eager_edge_validation`.
         result: persists the outputs of tasks that have no result of their own.
-        terminal_state_handler: called as `fn(flow, state, reference_task_states)`; may replace the final state.
+        terminal_state_handler: called as `fn(flow, state, reference_task_states)`; may replace the final
+            state.
         fail_fast: start no further task once one has failed.
         rescue: whether a run whose worker died is continued elsewhere.
 
@@ -128,7 +130,7 @@ class Flow:
         if reference_tasks:
             self.set_reference_tasks(reference_tasks)
 
-    # ------------------------------------------------------------------------------------------ as a Python object
+    # ------------------------------------------------------------------------------------- as a Python object
 
     def __repr__(self) -> str:
         return f'<{type(self).__name__}: name="{self.name}">'
@@ -160,8 +162,8 @@ class Flow:
         unused = close_flow()
         if kind is None and unused:
             warn(
-                f"Tasks were created but not added to the flow: {', '.join(map(repr, unused))}. Call them, use them "
-                "as arguments, or add them with `flow.add_task`."
+                f"Tasks were created but not added to the flow: {', '.join(map(repr, unused))}. Call them, "
+                "use them as arguments, or add them with `flow.add_task`."
             )
 
     def copy(self) -> Self:
@@ -178,7 +180,7 @@ class Flow:
         """The logger of this flow's name."""
         return get_logger(self.name)
 
-    # ----------------------------------------------------------------------------------------- looking at the graph
+    # ----------------------------------------------------------------------------------- looking at the graph
 
     @property
     def tasks(self) -> KeysView[Task]:
@@ -224,6 +226,10 @@ class Flow:
     def upstream_tasks(self, task: Task) -> set[Task]:
         """Return the tasks that a task depends on directly; ValueError if it is not in the flow."""
         return set(self._graph.upstream(self._own(task)))
+
+    def all_upstream_tasks(self, task: Task) -> set[Task]:
+        """Return the tasks that a task depends on, directly or not; ValueError if it is not in the flow."""
+        return set(self._graph.reachable([self._own(task)], self._graph.upstream)) - {task}
 
     def downstream_tasks(self, task: Task) -> set[Task]:
         """Return the tasks that depend on a task directly; ValueError if it is not in the flow."""
@@ -297,8 +303,8 @@ class Flow:
         """
         Return the tasks whose states decide that of a run.
 
-        By default those that nothing depends on; the clean-up of a resource counts neither as one of them nor as
-        something that depends on the tasks before it.
+        By default those that nothing depends on; the clean-up of a resource counts neither as one of them nor
+        as something that depends on the tasks before it.
         """
         if self._reference_tasks:
             return set(self._reference_tasks)
@@ -326,7 +332,7 @@ class Flow:
             raise note_callsite(ValueError(f"Task {task!r} was not found in Flow {self!r}"))
         return task
 
-    # ----------------------------------------------------------------------------------------------------- building
+    # ----------------------------------------------------------------------------------------------- building
 
     def add_task(self, task: Any) -> Any:
         """
@@ -363,16 +369,17 @@ class Flow:
         Make one task come before another, and add both to the flow.
 
         Args:
-            upstream_task, downstream_task: tasks, or values that become tasks; the first one may be annotated.
+            upstream_task, downstream_task: tasks, or values that become tasks; the first one may be
+                annotated.
             key: the argument of the downstream task that gets the result; None passes no data.
             mapped: each child of the downstream task gets one item.
             flattened: one level of nesting is removed first.
-            validate: check now that the task takes such an argument and that there is no cycle; default: as the
-                flow was constructed, else setting `flows.eager_edge_validation`.
+            validate: check now that the task takes such an argument and that there is no cycle; default: as
+                the flow was constructed, else setting `flows.eager_edge_validation`.
 
         Raises:
-            ValueError: if the key cannot be an argument's name, another task is bound to the argument already, a
-                parameter would depend on something, or (validating) there is a cycle.
+            ValueError: if the key cannot be an argument's name, another task is bound to the argument
+                already, a parameter would depend on something, or (validating) there is a cycle.
             TypeError: if (validating) the task takes no such argument.
         """
         annotated = read_annotations(upstream_task)
@@ -417,7 +424,7 @@ class Flow:
         return edge
 
     def _mapping_in_body(self, body: MappedBody, upstream: Task, flattened: bool) -> tuple[bool, bool]:
-        """Decide how an edge made in the function of an `apply_map` is mapped: over its arguments and own tasks."""
+        """Map an edge made in the function of an `apply_map` if it starts at an argument or an own task."""
         if upstream in body.arguments:
             is_mapped, is_flattened = body.arguments[upstream]
             return is_mapped, is_flattened or flattened
@@ -434,9 +441,8 @@ class Flow:
                 "To use the task once more with other arguments, call Task.copy() first, or call the task."
             )
         )
-        error.add_note(
-            f"It gets the result of {node.inputs[key].upstream_task!r}, and was added at {self._graph.place(task)}"
-        )
+        known = node.inputs[key].upstream_task
+        error.add_note(f"It gets the result of {known!r}, and was added at {self._graph.place(task)}")
         raise error
 
     def _should_validate(self, validate: bool | None) -> bool:
@@ -461,8 +467,7 @@ class Flow:
     def chain(self, *tasks: Any, validate: bool | None = None) -> list[Edge]:
         """Make each task come before the next one, and return the edges."""
         return [
-            self.add_edge(upstream, downstream, validate=validate)
-            for upstream, downstream in zip(tasks, tasks[1:], strict=False)
+            self.add_edge(upstream, downstream, validate=validate) for upstream, downstream in pairwise(tasks)
         ]
 
     def set_dependencies(
@@ -517,7 +522,9 @@ class Flow:
 
     def replace(self, old: Task, new: Any, validate: bool | None = True) -> None:
         """
-        Put a task, or a plain value, in the place of a task: its edges and its part as a reference task follow.
+        Put a task, or a plain value, in the place of a task.
+
+        Its edges, its arguments and its part as a reference task follow.
 
         Args:
             validate: check that the new task takes the arguments, and that there is no cycle.
@@ -632,7 +639,7 @@ class Flow:
             error.add_note(f"{task!r} was added at {self._graph.place(task)}")
         raise error
 
-    # ----------------------------------------------------------------------------- doors: each one late import
+    # ---------------------------------------------------------------------------- doors: each one late import
 
     def run(
         self,
@@ -652,7 +659,8 @@ class Flow:
                 `flow_run_name`, `task_contexts`, `task_runner_state_handlers`, `resume`.
 
         Returns:
-            The state; its `result` is a dictionary of each task's state. None while a file is only being loaded.
+            The state; its `result` is a dictionary of each task's state. None while a file is only being
+            loaded.
 
         Raises:
             RuntimeError: inside the flow's own `with` block.
@@ -728,6 +736,6 @@ class Flow:
 
 
 def _source_path() -> str | None:
-    """Return the file in which a flow is being created; None where code has none (standard input, notebooks)."""
+    """Return the file in which a flow is being created, None where there is none (notebooks, stdin)."""
     filename, _ = callsite()
     return None if filename.startswith("<") or "ipykernel_" in filename else filename

@@ -44,7 +44,7 @@ class FunctionTask(Task, Generic[P, R]):
             check_run(inspect.signature(fn))
         except ValueError as error:
             raise note_callsite(_not_a_task(fn, error)) from None
-        self.run = fn  # type: ignore[method-assign]
+        self.run = fn  # type: ignore[method-assign]  # the function, without `self`
         super().__init__(name=name or getattr(fn, "__name__", type(fn).__name__), **kwargs)
         functools.update_wrapper(self, fn, updated=())
 
@@ -52,9 +52,9 @@ class FunctionTask(Task, Generic[P, R]):
 
         def run(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
 
-    # A call that uses none of the reserved keywords is checked against the function. ParamSpec has no way to add
-    # keywords to a signature, so each of the others needs one of them and checks nothing else.
-    @overload
+    # A call that uses none of the reserved keywords is checked against the function. ParamSpec has no way to
+    # add keywords to a signature, so each of the others needs one of them and checks nothing else.
+    @overload  # type: ignore[override]  # what a function takes is narrower than what any task may take
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
     @overload
     def __call__(
@@ -79,7 +79,7 @@ class FunctionTask(Task, Generic[P, R]):
     def __call__(self, *args: Any, flow: Flow | None, mapped: bool = ..., **kwargs: Any) -> R: ...
     @overload
     def __call__(self, *args: Any, mapped: bool, **kwargs: Any) -> R: ...
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Put a copy of this task into a flow; see `Task.__call__`."""
         return super().__call__(*args, **kwargs)
 

@@ -1,4 +1,4 @@
-"""The tasks and edges of a flow, kept so that each step of building, and each look at a neighbour, is quick."""
+"""The tasks and edges of a flow, kept so that adding one and looking at neighbours takes constant time."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Graph:
         new._counters = dict(self._counters)
         return new
 
-    # ------------------------------------------------------------------------------------------------------ change
+    # ------------------------------------------------------------------------------------------------- change
 
     def add_task(self, task: Task) -> None:
         """
@@ -138,7 +138,7 @@ class Graph:
         if edge.key is not None:
             downstream.inputs.pop(edge.key, None)
 
-    # -------------------------------------------------------------------------------------------------------- look
+    # --------------------------------------------------------------------------------------------------- look
 
     def task_of_slug(self, slug: str) -> Task | None:
         """Return the task of a slug, None if there is none."""
@@ -160,7 +160,7 @@ class Graph:
     def reachable(
         self, tasks: Iterable[Task], neighbours: Callable[[Task], Iterable[Task]]
     ) -> dict[Task, None]:
-        """Return some tasks and all that can be reached from them; `neighbours` is `upstream` or `downstream`."""
+        """Return tasks and all that can be reached from them; `neighbours`: `upstream` or `downstream`."""
         found: dict[Task, None] = {}
         ahead = list(tasks)
         while ahead:

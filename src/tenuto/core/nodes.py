@@ -128,7 +128,7 @@ def as_task(x: Any, flow: Flow | None = None) -> Task:
 
 
 def collected(value: Any, flow: Flow | None = None) -> Task | None:
-    """Return a task itself, or the collector node of a collection with tasks in it; None for a plain value."""
+    """Return a task, or the collector node of a collection with tasks in it; None for a plain value."""
     if isinstance(value, Task):
         return value
     if type(value) in _PLAIN:
@@ -151,10 +151,9 @@ def _holds_task(value: Any, holders: dict[int, bool]) -> bool:
     if known is None:
         holders[id(value)] = False  # a collection that contains itself contains no task by that
         items = value.values() if isinstance(value, dict) else value
-        # All items are looked at, not only those up to the first task: nested collections need their answers too.
-        known = holders[id(value)] = any(
-            [_holds_task(item, holders) for item in items if type(item) not in _PLAIN]
-        )
+        # All items are looked at, not only up to the first task: nested collections need their answers too.
+        answers = [_holds_task(item, holders) for item in items if type(item) not in _PLAIN]
+        known = holders[id(value)] = any(answers)
     return known
 
 
@@ -192,8 +191,8 @@ def _warn_of_hidden_task(value: Any) -> None:
     hidden = [field.name for field in fields(value) if isinstance(getattr(value, field.name, None), Task)]
     if hidden:
         warn(
-            f"The field {hidden[0]!r} of a {type(value).__name__} holds a task. Dataclasses are passed on as they are, so "
-            "the task that gets it will see a Task and not its result; pass the task as an argument of its own."
+            f"The field {hidden[0]!r} of a {type(value).__name__} holds a task. Dataclasses are passed on as "
+            "they are, so whoever gets it sees the task and not its result; pass it as an argument of its own."
         )
 
 

@@ -189,7 +189,7 @@ class LessThanOrEqual(Task):
 
 
 def get_item(task: Any, key: Any) -> Any:
-    """Return the node for `task[key]`; it is persisted as the task is, but never at the task's own location."""
+    """Return the node for `task[key]`, persisted as the task is, but never at the task's own location."""
     shown = key.name if isinstance(key, Task) else repr(key)
     result = task.result
     if result is not None:

@@ -130,9 +130,7 @@ def timeout_seconds(timeout: int | timedelta | None) -> int | None:
         return seconds
     if not isinstance(timeout, int):
         raise note_callsite(
-            TypeError(
-                f"Only a whole number of seconds or a timedelta can be a task's timeout (received {timeout!r})."
-            )
+            TypeError(f"A task's timeout is a whole number of seconds or a timedelta (received {timeout!r}).")
         )
     return timeout
 

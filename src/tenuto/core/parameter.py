@@ -61,8 +61,8 @@ class Parameter(Task):
             required = not has_default
         elif required and has_default:
             warn(
-                f"The parameter {name!r} is required, so its default is never used; leave `required` out, or set it "
-                "to False, to use the default."
+                f"The parameter {name!r} is required, so its default is never used; set `required=False` to "
+                "use it."
             )
         self.required = required
         self.default = default if has_default else None
@@ -78,8 +78,8 @@ class Parameter(Task):
         if flow is None:
             raise note_callsite(
                 ValueError(
-                    f"Could not infer an active Flow context for the parameter {self.name!r}. Parameters are called "
-                    "inside a `with Flow(...)` block, or with `flow=`."
+                    f"Could not infer an active Flow context for {self!r}. Parameters are called inside a "
+                    "`with Flow(...)` block, or with `flow=`."
                 )
             )
         return flow.add_task(self)

@@ -108,8 +108,8 @@ def check_run(signature: Signature) -> None:
     """
     if any(p.kind is Parameter.VAR_POSITIONAL for p in signature.parameters.values()):
         raise ValueError(
-            "Tasks with variable positional arguments (*args) are not supported, because every argument of a task "
-            "has a name; consider using **kwargs instead."
+            "Tasks with variable positional arguments (*args) are not supported, because every argument of "
+            "a task has a name; consider using **kwargs instead."
         )
     taken = [name for name in RESERVED if name in signature.parameters]
     if taken:

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from tenuto.core.flow import Flow
     from tenuto.core.options import RetryDelay, RetryOn, StateHandler, Trigger
-    from tenuto.engine.cache_validators import never_use
     from tenuto.engine.result import Result
     from tenuto.engine.state import State
 
@@ -45,8 +44,8 @@ class Task(Expressions):
     """
     A step of a flow: subclass it and define `run`, or decorate a function with `@task`.
 
-    Calling a task inside `with Flow(...)` copies it, puts the copy into the flow and runs nothing; `task.run(...)`
-    is the plain function.
+    Calling a task inside `with Flow(...)` copies it, puts the copy into the flow and runs nothing;
+    `task.run(...)` is the plain function.
 
     Args:
         name: shown in logs and pictures, not unique; default: the class's or function's name.
@@ -107,8 +106,9 @@ class Task(Expressions):
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         if any(isinstance(value, Task) for value in (*args, *kwargs.values())):
             warn(
-                f"A task was passed to the constructor of {cls.__name__}. Arguments that are known now belong in the "
-                f"constructor; the results of other tasks are passed when the task is called: {cls.__name__}(...)(task)."
+                f"A task was passed to the constructor of {cls.__name__}. What is known now belongs in the "
+                "constructor; the results of other tasks are passed when the task is called: "
+                f"{cls.__name__}(...)(task)."
             )
         return super().__new__(cls)
 
@@ -174,7 +174,7 @@ class Task(Expressions):
         def run(self):
             """Do the work; subclasses define it. Here: nothing, so that `Task()` is a usable no-op."""
 
-    # ------------------------------------------------------------------------------------------ looking at a task
+    # -------------------------------------------------------------------------------------- looking at a task
 
     def __repr__(self) -> str:
         return f"<Task: {self.name}>"
@@ -191,8 +191,9 @@ class Task(Expressions):
     def inputs(self) -> dict[str, dict[str, Any]]:
         """Return the arguments of `run`: name -> `{"type", "default", "required"}`."""
         found = {}
-        for name in self._run_signature.names:
-            parameter = self._run_signature.signature.parameters[name]
+        for name, parameter in self._run_signature.signature.parameters.items():
+            if parameter.kind is parameter.VAR_KEYWORD:
+                continue
             required = parameter.default is parameter.empty
             annotation = resolve_annotation(parameter.annotation, self.run)
             found[name] = {
@@ -217,13 +218,13 @@ class Task(Expressions):
         if self.nout is None:
             raise note_callsite(
                 TypeError(
-                    "Task is not iterable. If its run returns several values, say how many with `nout=`, or annotate "
-                    "it: `-> tuple[A, B]`."
+                    "Task is not iterable. If its run returns several values, say how many with `nout=`, or "
+                    "annotate it: `-> tuple[A, B]`."
                 )
             )
         return iter([self[index] for index in range(self.nout)])
 
-    # ------------------------------------------------------------------------------------------------- into a flow
+    # -------------------------------------------------------------------------------------------- into a flow
 
     def __call__(
         self,
@@ -283,9 +284,9 @@ class Task(Expressions):
         if flow is None:
             raise note_callsite(
                 ValueError(
-                    f"Could not infer an active Flow context while creating edge to {self!r}. Tasks are called inside "
-                    "a `with Flow(...)` block, or with `flow=`. To run the task's own code here, call "
-                    f"`{self._name_in_code()}.run(...)`."
+                    f"Could not infer an active Flow context while creating edge to {self!r}. Tasks are "
+                    "called inside a `with Flow(...)` block, or with `flow=`. To run the task's own code "
+                    f"here, call `{self._name_in_code()}.run(...)`."
                 )
             )
         try:
@@ -327,7 +328,7 @@ class Task(Expressions):
     def set_upstream(
         self, task: Any, flow: Flow | None = None, key: str | None = None, mapped: bool = False
     ) -> Self:
-        """Make `task`, a task or a plain value, come before this one; with a `key` its result is that argument."""
+        """Make a task or plain value come before this one; with a `key`, its result is that argument."""
         if key is not None:
             return self.set_dependencies(flow=flow, keyword_tasks={key: task}, mapped=mapped)
         return self.set_dependencies(flow=flow, upstream_tasks=[task], mapped=mapped)
@@ -382,7 +383,7 @@ class Task(Expressions):
                 )
             )
 
-    # ------------------------------------------------------------------------------------------------------ copies
+    # ------------------------------------------------------------------------------------------------- copies
 
     def _copy_for_call(self, flow: Flow | None, task_args: Mapping[str, Any] | None, mapped: bool) -> Self:
         flow = flow or active_flow()
@@ -397,8 +398,8 @@ class Task(Expressions):
         note_used(self)
         if flow is not None and flow.has_edges(self):
             warn(
-                f"{self!r} has dependencies in this flow, and a copy of it does not keep them: the new task is only "
-                "connected to what it is given now."
+                f"{self!r} has dependencies in this flow, and a copy of it does not keep them: the new task "
+                "is only connected to what it is given now."
             )
         new = copy(self)
         vars(new).pop("logger", None)
@@ -459,8 +460,8 @@ def _warn_overwritten(task: Task) -> None:
     if overwritten:
         names = ", ".join(f"`{name}`" for name in overwritten)
         warn(
-            f"{type(task).__name__} sets {names} before it calls `super().__init__`, which overwrites "
-            f"{'it' if len(overwritten) == 1 else 'them'}; pass the value to `super().__init__` or set it afterwards."
+            f"{type(task).__name__} sets {names} before it calls `super().__init__`, which overwrites that; "
+            "pass the value to `super().__init__` or set it afterwards."
         )
 
 

@@ -1,0 +1,214 @@
+"""
+Flows as plain data, for JSON: what the graph of a flow was, without its code.
+
+The same data is what `Flow.serialize` returns, what its hash is made of, and what lies beside the journal of
+a run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import re
+from collections.abc import Sized
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from tenuto._base.masking import mask
+from tenuto.core.nodes import Constant
+from tenuto.core.parameter import Parameter
+from tenuto.journal.plain import plain_json
+
+if TYPE_CHECKING:
+    from inspect import Signature
+
+    from tenuto.core.flow import Flow
+    from tenuto.core.task import Task
+
+__all__ = ["canonical_graph", "canonical_hash", "flow_to_dict", "task_to_dict"]
+
+_JSON_BYTES_MAX = 4096
+_REPR_LENGTH_MAX = 200
+# Texts of objects name their address in memory, which says nothing and differs in each process.
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+
+
+def flow_to_dict(flow: Flow) -> dict[str, Any]:
+    """
+    Return a flow as plain data; equal for flows that are built alike, in any process.
+
+    Returns:
+        `name`, `type`, `schedule`, `parameters`, `tasks`, `edges`, `constants` (slug -> argument -> value),
+        `reference_tasks` (slugs), `run_config`, `storage`, `__version__`. Tasks and edges are in the order in
+        which they were added. Values that are not JSON, or are long, are described by `{"repr": text}`.
+    """
+    from tenuto import __version__
+
+    slugs = flow.slugs
+    reference = flow.reference_tasks()
+    mapped = {edge.downstream_task for edge in flow.edges if edge.mapped}
+    signatures: dict[int, dict[str, Any]] = {}
+    return {
+        "name": flow.name,
+        "type": _path(type(flow)),
+        "schedule": _part(flow.schedule),
+        "parameters": [_parameter(task) for task in flow.tasks if isinstance(task, Parameter)],
+        "tasks": [
+            {**task_to_dict(task, signatures), "slug": slugs[task], "mapped": task in mapped}
+            for task in flow.tasks
+        ],
+        "edges": [
+            {
+                "upstream_slug": slugs[edge.upstream_task],
+                "downstream_slug": slugs[edge.downstream_task],
+                "key": edge.key,
+                "mapped": edge.mapped,
+                "flattened": edge.flattened,
+            }
+            for edge in flow.edges
+        ],
+        "constants": {
+            slugs[task]: {key: _value(value) for key, value in flow.constants[task].items()}
+            for task in flow.tasks
+            if flow.constants.get(task)
+        },
+        "reference_tasks": [slugs[task] for task in flow.tasks if task in reference],
+        "run_config": _part(flow.run_config),
+        "storage": _part(flow.storage),
+        "__version__": __version__,
+    }
+
+
+def task_to_dict(task: Task, signatures: dict[int, dict[str, Any]] | None = None) -> dict[str, Any]:
+    """
+    Return what is known of a task as plain data; `slug` is the task's own.
+
+    Args:
+        signatures: descriptions of signatures made before, by the signature's id; saves making them again.
+    """
+    retry_delay = task.retry_delay
+    described = {
+        "slug": task.slug,
+        "name": task.name,
+        "type": _path(type(task)),
+        "tags": sorted(task.tags),
+        "max_retries": task.max_retries,
+        "retry_delay": _seconds(retry_delay) if isinstance(retry_delay, timedelta) else _path(retry_delay),
+        "timeout": task.timeout,
+        "trigger": _path(task.trigger),
+        "skip_on_upstream_skip": task.skip_on_upstream_skip,
+        "cache_for": _seconds(task.cache_for),
+        "cache_key": task.cache_key,
+        "checkpoint": task.checkpoint,
+        "log_stdout": task.log_stdout,
+        "nout": task.nout,
+        "target": _template(task.target),
+        "location": _template(getattr(task.result, "location", None)),
+        "result": _path(type(task.result)) if task.result is not None else None,
+        "auto_generated": task.auto_generated,
+        "is_secret": task.is_secret,
+        "resource_role": task.resource_role,
+        **_signature(task._run_signature.signature, signatures if signatures is not None else {}),
+    }
+    if isinstance(task, Parameter):
+        described |= _parameter(task)
+    elif isinstance(task, Constant):
+        described["value"] = _value(task.value)
+    return described
+
+
+def canonical_graph(flow: Flow) -> bytes:
+    """Return the flow's canonical JSON, with known secrets masked: what a run keeps of its graph."""
+    return mask(_canonical(flow_to_dict(flow))).encode()
+
+
+def canonical_hash(described: dict[str, Any]) -> str:
+    """Return the SHA-256, in hex, of a serialized flow."""
+    return hashlib.sha256(_canonical(described).encode()).hexdigest()
+
+
+def _canonical(described: dict[str, Any]) -> str:
+    return json.dumps(described, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
+
+
+def _parameter(parameter: Parameter) -> dict[str, Any]:
+    return {
+        "name": parameter.name,
+        "slug": parameter.slug,
+        "type": _path(type(parameter)),
+        "default": _value(parameter.default),
+        "required": parameter.required,
+        "schema": parameter.schema,
+    }
+
+
+def _signature(signature: Signature, known: dict[int, dict[str, Any]]) -> dict[str, Any]:
+    found = known.get(id(signature))
+    if found is None:
+        found = known[id(signature)] = {
+            "inputs": {
+                name: {
+                    "type": _annotation(parameter.annotation),
+                    "default": None if parameter.default is parameter.empty else _value(parameter.default),
+                    "required": parameter.default is parameter.empty,
+                }
+                for name, parameter in signature.parameters.items()
+                if parameter.kind is not parameter.VAR_KEYWORD
+            },
+            "outputs": _annotation(signature.return_annotation),
+        }
+    return found
+
+
+def _annotation(annotation: Any) -> str:
+    if annotation is inspect.Signature.empty:
+        return "Any"
+    return annotation if isinstance(annotation, str) else _text(inspect.formatannotation(annotation))
+
+
+def _path(thing: Any) -> str | None:
+    """Return the import path of a class or function; of another object, that of its class."""
+    if thing is None:
+        return None
+    if not hasattr(thing, "__qualname__"):
+        thing = type(thing)
+    return f"{thing.__module__}.{thing.__qualname__}"
+
+
+def _template(template: Any) -> str | None:
+    return template if template is None or isinstance(template, str) else _path(template)
+
+
+def _seconds(duration: timedelta | None) -> float | None:
+    return None if duration is None else duration.total_seconds()
+
+
+def _part(part: Any) -> Any:
+    """Describe a schedule, run configuration or storage, each of which knows its own form."""
+    if part is None:
+        return None
+    return part.serialize() if hasattr(part, "serialize") else {"type": _path(type(part))}
+
+
+def _value(value: Any) -> Any:
+    """Return a value itself if it is short and plain, else a short text about it."""
+    encoded = plain_json(value, _JSON_BYTES_MAX)
+    return {"repr": _describe(value)} if encoded is None else value
+
+
+def _describe(value: Any) -> str:
+    kind = type(value).__name__
+    if hasattr(value, "shape"):  # the text of an array or a frame takes long to make and says less
+        return f"{kind} of shape {value.shape}"
+    if isinstance(value, Sized) and len(value) > _REPR_LENGTH_MAX:
+        return f"{kind} of length {len(value)}"
+    if isinstance(value, set | frozenset):
+        return _text(
+            f"{kind}({', '.join(sorted(map(repr, value)))})"
+        )  # their own order differs in each process
+    return _text(repr(value))
+
+
+def _text(text: str) -> str:
+    return _ADDRESS.sub("", text)[:_REPR_LENGTH_MAX]
