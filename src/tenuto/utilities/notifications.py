@@ -28,7 +28,7 @@ __all__ = [
     "snowflake_message_formatter",
 ]
 
-States = Sequence[type["State"]]
+_States = Sequence[type["State"]]
 
 _TIMEOUT_SECONDS = 10.0
 _MAIL_HOST = "smtp.gmail.com"
@@ -93,7 +93,7 @@ def _faults_logged(notifier: str, obj: Any) -> Iterator[None]:
         logger.exception("%s: no notification was sent for %r.", notifier, obj)
 
 
-def _wanted(state: "State", ignore_states: States | None, only_states: States | None) -> bool:
+def _wanted(state: "State", ignore_states: _States | None, only_states: _States | None) -> bool:
     if isinstance(state, tuple(ignore_states or ())):
         return False
     return not only_states or isinstance(state, tuple(only_states))
@@ -104,8 +104,8 @@ def slack_notifier(
     obj: Any,
     old_state: "State",
     new_state: "State",
-    ignore_states: States | None = None,
-    only_states: States | None = None,
+    ignore_states: _States | None = None,
+    only_states: _States | None = None,
     webhook_secret: str | None = None,
     backend_info: bool = True,
     proxies: Mapping[str, str] | None = None,
@@ -184,8 +184,8 @@ def gmail_notifier(
     obj: Any,
     old_state: "State",
     new_state: "State",
-    ignore_states: States | None = None,
-    only_states: States | None = None,
+    ignore_states: _States | None = None,
+    only_states: _States | None = None,
 ) -> "State":
     """
     Mail each state change from a Google account to itself; return the new state.

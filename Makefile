@@ -1,0 +1,20 @@
+# Each target is one script. Arguments: make test ARGS="tests/unit -x"
+.PHONY: demo test check bench setup lock
+
+demo:
+	@scripts/demo
+
+test:
+	@scripts/test $(ARGS)
+
+check:
+	@scripts/check $(ARGS)
+
+bench:
+	@scripts/bench $(ARGS)
+
+setup:
+	@scripts/setup
+
+lock:
+	@scripts/lock $(ARGS)
