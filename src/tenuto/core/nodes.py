@@ -192,7 +192,7 @@ def _warn_of_hidden_task(value: Any) -> None:
     if hidden:
         warn(
             f"The field {hidden[0]!r} of a {type(value).__name__} holds a task. Dataclasses are passed on as "
-            "they are, so whoever gets it sees the task and not its result; pass it as an argument of its own."
+            "they are, and whoever gets it sees the task, not its result; pass it as an argument of its own."
         )
 
 
