@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, KeysView, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from itertools import pairwise
 from types import TracebackType
@@ -26,10 +26,12 @@ from tenuto.core.building import (
     refuse_mapping_inside_body,
     warn,
 )
+from tenuto.core.checks import check_complete
 from tenuto.core.edge import Edge
-from tenuto.core.graph import Graph
+from tenuto.core.flow_graph import FlowGraph
 from tenuto.core.nodes import Constant, as_task, collected
 from tenuto.core.parameter import Parameter
+from tenuto.core.rewriting import merge_flow, replace_task
 from tenuto.core.task import Task
 
 if TYPE_CHECKING:
@@ -57,7 +59,7 @@ Don't call `flow.run()` from within a `Flow` context manager. The flow is comple
 """
 
 
-class Flow:
+class Flow(FlowGraph):
     """
     A graph of tasks. Tasks that are called in its `with` block are added to it; nothing runs until `run`.
 
@@ -109,6 +111,7 @@ class Flow:
                 "Environments are gone: `environment` is ignored; use `executor` and `run_config`.",
                 DeprecationWarning,
             )
+        super().__init__()
         self.name = name
         self.schedule = schedule
         self.executor = executor
@@ -121,8 +124,6 @@ class Flow:
         self.rescue = rescue
         self.source_path = _source_path()
         self._validates = validate
-        self._graph = Graph()
-        self._reference_tasks: dict[Task, None] = {}
         for task in tasks or ():
             self.add_task(task)
         for edge in edges or ():
@@ -179,158 +180,6 @@ class Flow:
     def logger(self) -> logging.Logger:
         """The logger of this flow's name."""
         return get_logger(self.name)
-
-    # ----------------------------------------------------------------------------------- looking at the graph
-
-    @property
-    def tasks(self) -> KeysView[Task]:
-        """The tasks in the order in which they were added; a set to compare and combine with."""
-        return self._graph.nodes.keys()
-
-    @property
-    def edges(self) -> KeysView[Edge]:
-        """The edges in the order in which they were added; a set to compare and combine with."""
-        return self._graph.edges.keys()
-
-    @property
-    def slugs(self) -> dict[Task, str]:
-        """Task -> its slug in this flow."""
-        return self._graph.slugs
-
-    @property
-    def constants(self) -> dict[Task, dict[str, Any]]:
-        """Task -> argument -> the plain value it gets."""
-        return self._graph.constants
-
-    def upstream_edges(self, task: Task) -> tuple[Edge, ...]:
-        """Return the edges that end in a task, in the order in which they were added."""
-        return tuple(self._graph.nodes[task].upstream)
-
-    def downstream_edges(self, task: Task) -> tuple[Edge, ...]:
-        """Return the edges that start from a task, in the order in which they were added."""
-        return tuple(self._graph.nodes[task].downstream)
-
-    def has_edges(self, task: Task) -> bool:
-        """Say whether a task is in this flow and connected to another one."""
-        node = self._graph.nodes.get(task)
-        return node is not None and bool(node.upstream or node.downstream)
-
-    def edges_to(self, task: Task) -> set[Edge]:
-        """Return the edges that end in a task; ValueError if it is not in the flow."""
-        return set(self.upstream_edges(self._own(task)))
-
-    def edges_from(self, task: Task) -> set[Edge]:
-        """Return the edges that start from a task; ValueError if it is not in the flow."""
-        return set(self.downstream_edges(self._own(task)))
-
-    def upstream_tasks(self, task: Task) -> set[Task]:
-        """Return the tasks that a task depends on directly; ValueError if it is not in the flow."""
-        return set(self._graph.upstream(self._own(task)))
-
-    def all_upstream_tasks(self, task: Task) -> set[Task]:
-        """Return the tasks that a task depends on, directly or not; ValueError if it is not in the flow."""
-        return set(self._graph.reachable([self._own(task)], self._graph.upstream)) - {task}
-
-    def downstream_tasks(self, task: Task) -> set[Task]:
-        """Return the tasks that depend on a task directly; ValueError if it is not in the flow."""
-        return set(self._graph.downstream(self._own(task)))
-
-    def all_upstream_edges(self) -> dict[Task, set[Edge]]:
-        """Return each task with the edges that end in it."""
-        return {task: set(node.upstream) for task, node in self._graph.nodes.items()}
-
-    def all_downstream_edges(self) -> dict[Task, set[Edge]]:
-        """Return each task with the edges that start from it."""
-        return {task: set(node.downstream) for task, node in self._graph.nodes.items()}
-
-    def root_tasks(self) -> set[Task]:
-        """Return the tasks that depend on nothing."""
-        return {task for task, node in self._graph.nodes.items() if not node.upstream}
-
-    def terminal_tasks(self) -> set[Task]:
-        """Return the tasks that nothing depends on."""
-        return {task for task, node in self._graph.nodes.items() if not node.downstream}
-
-    def parameters(self) -> set[Parameter]:
-        """Return the flow's parameters."""
-        return {task for task in self.tasks if isinstance(task, Parameter)}
-
-    def sorted_tasks(self, root_tasks: Iterable[Task] | None = None) -> tuple[Task, ...]:
-        """
-        Return the tasks so that each comes after those that it depends on.
-
-        Of the tasks that may come next, parameters come first, then the one that was added first.
-
-        Args:
-            root_tasks: only these and all that depend on them.
-
-        Raises:
-            ValueError: if the flow has a cycle, or a root task is not in it.
-        """
-        among = None
-        if root_tasks is not None:
-            among = self._graph.reachable([self._own(task) for task in root_tasks], self._graph.downstream)
-        return tuple(self._graph.sort(among))
-
-    def get_tasks(
-        self,
-        name: str | None = None,
-        slug: str | None = None,
-        tags: Iterable[str] | None = None,
-        task_type: type[Task] | None = None,
-    ) -> list[Task]:
-        """
-        Return the tasks for which everything that is given holds.
-
-        Args:
-            slug: the task's own, or the one that this flow gave it.
-            tags: a task must have all of them.
-        """
-        found: Iterable[Task] = self.tasks
-        if slug is not None:
-            task = self._graph.task_of_slug(slug)
-            found = [] if task is None else [task]
-        wanted = set(tags or ())
-        return [
-            task
-            for task in found
-            if (name is None or task.name == name)
-            and wanted <= task.tags
-            and (task_type is None or isinstance(task, task_type))
-        ]
-
-    def reference_tasks(self) -> set[Task]:
-        """
-        Return the tasks whose states decide that of a run.
-
-        By default those that nothing depends on; the clean-up of a resource counts neither as one of them nor
-        as something that depends on the tasks before it.
-        """
-        if self._reference_tasks:
-            return set(self._reference_tasks)
-        return {
-            task
-            for task in self.tasks
-            if task.resource_role not in ("init", "cleanup")
-            and all(other.resource_role == "cleanup" for other in self._graph.downstream(task))
-        }
-
-    def set_reference_tasks(self, tasks: Iterable[Any]) -> None:
-        """
-        Let these tasks decide the state of a run; none of them restores the default.
-
-        Raises:
-            ValueError: if one of them is not in the flow.
-        """
-        chosen = dict.fromkeys(tasks)
-        if not chosen.keys() <= self.tasks:
-            raise note_callsite(ValueError("reference tasks must be part of the flow."))
-        self._reference_tasks = chosen
-
-    def _own(self, task: Task) -> Task:
-        if task not in self._graph.nodes:
-            raise note_callsite(ValueError(f"Task {task!r} was not found in Flow {self!r}"))
-        return task
 
     # ----------------------------------------------------------------------------------------------- building
 
@@ -533,37 +382,7 @@ class Flow:
             ValueError: if `old` is not in the flow, or the new task cannot stand there.
             TypeError: if (validating) the new task does not take an argument of the old one.
         """
-        self._own(old)
-        before = self._graph, self._reference_tasks
-        # All or nothing: a replacement that is refused half-way must not leave half of it behind.
-        self._graph = self._graph.copy()
-        try:
-            self._replace(old, collected(new, self), new, validate)
-        except (TypeError, ValueError):
-            self._graph, self._reference_tasks = before
-            raise
-
-    def _replace(self, old: Task, task: Task | None, value: Any, validate: bool | None) -> None:
-        upstream, downstream = self.upstream_edges(old), self.downstream_edges(old)
-        constants = self._graph.constants.pop(old, {})
-        position = list(self.tasks).index(old)
-        self._graph.remove_task(old)
-        if task is not None and task not in self.tasks:
-            self.add_task(task)
-            self._graph.move(task, position)
-        if task is not None:
-            for edge in upstream:
-                self._connect(edge.upstream_task, task, edge.key, edge.mapped, edge.flattened, validate)
-            for key, constant in constants.items():
-                self._set_constant(task, key, constant, validate)
-        for edge in downstream:
-            if task is None and edge.key is not None and not edge.mapped and not edge.flattened:
-                self._set_constant(edge.downstream_task, edge.key, value, validate)
-            else:
-                new = task or Constant(value)
-                self._connect(new, edge.downstream_task, edge.key, edge.mapped, edge.flattened, validate)
-        chosen = {task if known is old else known: None for known in self._reference_tasks}
-        self._reference_tasks = {known: None for known in chosen if known is not None}
+        replace_task(self, old, new, validate)
 
     def update(
         self,
@@ -583,24 +402,7 @@ class Flow:
         Raises:
             ValueError: if both have a parameter of one name and they are not to be merged.
         """
-        reference = [*self.reference_tasks(), *flow.reference_tasks()]
-        if merge_parameters:
-            own = {parameter.name: parameter for parameter in self.parameters()}
-            for parameter in flow.parameters():
-                known = own.get(parameter.name)
-                if known is not None and known is not parameter:
-                    self.replace(known, parameter, validate=False)
-                    reference = [parameter if task is known else task for task in reference]
-        for task in flow.tasks:
-            self.add_task(task)
-        for edge in flow.edges:
-            self._connect(
-                edge.upstream_task, edge.downstream_task, edge.key, edge.mapped, edge.flattened, validate
-            )
-        for task, values in flow.constants.items():
-            self._graph.constants[task] = dict(values)
-        if merge_reference_tasks:
-            self.set_reference_tasks(reference)
+        merge_flow(self, flow, merge_parameters, validate, merge_reference_tasks)
 
     def validate(self) -> None:
         """
@@ -611,33 +413,7 @@ class Flow:
                 reference task is outside; notes name the tasks and where they were called.
         """
         self.sorted_tasks()
-        if any(not edge.tasks <= self.tasks for edge in self.edges):
-            raise note_callsite(ValueError("Some edges refer to tasks not contained in this flow."))
-        if not self._reference_tasks.keys() <= self.tasks:
-            raise note_callsite(ValueError("Some reference tasks are not contained in this flow."))
-        self._check_bound()
-
-    def _check_bound(self) -> None:
-        """Raise the error for tasks that would be called without a required argument."""
-        unbound = {}
-        for task, node in self._graph.nodes.items():
-            required = task._run_signature.required
-            if required:
-                constants = self._graph.constants.get(task, {})
-                missing = [name for name in required if name not in node.inputs and name not in constants]
-                if missing:
-                    unbound[task] = missing
-        if not unbound:
-            return
-        which = "; ".join(f"{task!r}: {', '.join(names)}" for task, names in unbound.items())
-        error = note_callsite(
-            ValueError(
-                f"Some tasks of {self!r} get no value for a required argument: {which}. Call them with it."
-            )
-        )
-        for task in unbound:
-            error.add_note(f"{task!r} was added at {self._graph.place(task)}")
-        raise error
+        check_complete(self)
 
     # ---------------------------------------------------------------------------- doors: each one late import
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +51,7 @@ class Graph:
         self.constants: defaultdict[Task, dict[str, Any]] = defaultdict(dict)
         self._tasks_by_slug: dict[str, Task] = {}
         self._counters: dict[str, int] = {}
+        self._sorted: list[Task] | None = None
 
     def copy(self) -> Graph:
         """Return a graph of its own that shares the tasks and edges."""
@@ -78,6 +79,7 @@ class Graph:
             slug = self._new_slug(task)
         elif slug in self._tasks_by_slug:
             raise self._slug_taken(slug)
+        self._sorted = None
         self.nodes[task] = Node(callsite())
         self.slugs[task] = slug
         self._tasks_by_slug[slug] = task
@@ -107,18 +109,21 @@ class Graph:
         node = self.nodes[task]
         for edge in [*node.upstream, *node.downstream]:
             self.remove_edge(edge)
+        self._sorted = None
         del self.nodes[task]
         del self._tasks_by_slug[self.slugs.pop(task)]
         self.constants.pop(task, None)
 
     def move(self, task: Task, position: int) -> None:
         """Give a task another place in the order of adding, counted from 0."""
+        self._sorted = None
         order = [other for other in self.nodes if other is not task]
         order.insert(position, task)
         self.nodes = {other: self.nodes[other] for other in order}
 
     def add_edge(self, edge: Edge) -> None:
         """Add an edge between two tasks that are there."""
+        self._sorted = None
         self.edges[edge] = None
         downstream = self.nodes[edge.downstream_task]
         downstream.upstream[edge] = None
@@ -131,6 +136,7 @@ class Graph:
 
     def remove_edge(self, edge: Edge) -> None:
         """Remove an edge that is there."""
+        self._sorted = None
         del self.edges[edge]
         downstream = self.nodes[edge.downstream_task]
         del downstream.upstream[edge]
@@ -182,7 +188,14 @@ class Graph:
         Raises:
             ValueError: if there is a cycle; notes name its tasks and where they were called.
         """
-        chosen = self.nodes if among is None else set(among)
+        if among is None:
+            # A run asks more than once: to check the flow, and for the order of its tasks.
+            if self._sorted is None:
+                self._sorted = self._sort(self.nodes)
+            return list(self._sorted)
+        return self._sort(set(among))
+
+    def _sort(self, chosen: Container[Task]) -> list[Task]:
         ranks = {
             task: (not isinstance(task, Parameter), position)
             for position, task in enumerate(self.nodes)

@@ -17,6 +17,7 @@ from tenuto.core.annotations import EdgeAnnotation
 from tenuto.core.building import active_flow, active_tags, note_constructed, note_used, warn
 from tenuto.core.expressions import Expressions
 from tenuto.core.signatures import RunSignature, check_run, positional_only, resolve_annotation, run_signature
+from tenuto.core.task_args import set_options
 from tenuto.triggers import all_successful
 
 if TYPE_CHECKING:
@@ -409,47 +410,8 @@ class Task(Expressions):
         if self.slug is not None and "slug" not in task_args:
             new.slug = f"{self.slug}-copy"
         if task_args:
-            _set_options(new, dict(task_args))
+            set_options(new, dict(task_args))
         return new
-
-
-def _set_options(task: Task, given: dict[str, Any]) -> None:
-    """Set options of a task that exists, by the rules of the constructor."""
-    for name in given:
-        if name != "on_failure" and not hasattr(task, name):
-            raise note_callsite(AttributeError(f"{task!r} does not have {name} as an attribute"))
-    if "tags" in given:
-        given["tags"] = task.tags | options.tag_set(given["tags"])
-    if given.keys() & {"max_retries", "retry_delay", "retry_on"}:
-        # Switching retries off takes the settings with it that mean nothing without them.
-        keeps = given.get("max_retries") != 0
-        given.update(
-            options.retries(
-                given.get("max_retries", task.max_retries),
-                given.get("retry_delay", task.retry_delay if keeps else None),
-                given.get("retry_on", task.retry_on if keeps else None),
-            )._asdict()
-        )
-    if "timeout" in given:
-        given["timeout"] = options.timeout_seconds(given["timeout"])
-    if given.keys() & {"cache_for", "cache_validator"}:
-        cache_for = given.get("cache_for", task.cache_for)
-        keeps = task.cache_for is not None and cache_for is not None
-        given["cache_validator"] = options.validator(
-            cache_for, given.get("cache_validator", task.cache_validator if keeps else None)
-        )
-    if given.keys() & {"state_handlers", "on_failure"}:
-        given["state_handlers"] = options.handler_list(
-            given.get("state_handlers", task.state_handlers), given.pop("on_failure", None)
-        )
-    if given.keys() & {"result", "target"}:
-        given["result"] = options.result_at_target(
-            given.get("result", task.result), given.get("target", task.target)
-        )
-    if given.get("trigger", all_successful) is None:
-        given["trigger"] = all_successful
-    for name, value in given.items():
-        setattr(task, name, value)
 
 
 _OPTION_NAMES = frozenset(inspect.signature(Task.__init__).parameters) - {"self", "on_failure"}
