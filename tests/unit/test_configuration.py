@@ -237,6 +237,7 @@ def test_task_defaults_are_made_ready_for_tasks(home: Path, monkeypatch: pytest.
     # R-CFG-8: the part of it that configuration does
     defaults = load_default_config().tasks.defaults
     assert (defaults.max_retries, defaults.retry_delay, defaults.timeout) == (0, None, None)
+    assert defaults.max_retries is not False
     monkeypatch.setenv("TENUTO__TASKS__DEFAULTS__MAX_RETRIES", "3")
     monkeypatch.setenv("TENUTO__TASKS__DEFAULTS__RETRY_DELAY", "1.5")
     monkeypatch.setenv("TENUTO__TASKS__DEFAULTS__TIMEOUT", "10")

@@ -21,6 +21,7 @@ __all__ = [
     "ContextFilter",
     "LogFormatter",
     "RedirectToLog",
+    "child_logger",
     "configure_extra_loggers",
     "configure_logging",
     "create_diagnostic_logger",
@@ -45,11 +46,20 @@ def get_logger(name: str | None = None) -> logging.Logger:
     if name is None:
         return _package_logger
     full = f"{ROOT}.{name}"
-    if name.endswith("]") and full not in _package_logger.manager.loggerDict:
-        child = logging.Logger(full)  # noqa: LOG001  # outside the manager on purpose
-        child.parent = get_logger(name.rpartition("[")[0] or None)
-        return child
+    # Looked up without the lock that logging.getLogger takes: the runners ask once for each task.
+    known = _package_logger.manager.loggerDict.get(full)
+    if isinstance(known, logging.Logger):
+        return known
+    if name.endswith("]"):
+        return child_logger(get_logger(name.rpartition("[")[0] or None), name)
     return logging.getLogger(full)
+
+
+def child_logger(parent: logging.Logger, name: str) -> logging.Logger:
+    """Return a logger `tenuto.NAME` below `parent` that lives no longer than it is used."""
+    child = logging.Logger(f"{ROOT}.{name}")  # noqa: LOG001  # outside the manager on purpose
+    child.parent = parent
+    return child
 
 
 def configure_logging(testing: bool = False) -> logging.Logger:
@@ -60,17 +70,21 @@ def configure_logging(testing: bool = False) -> logging.Logger:
         testing: configure and return a logger of its own instead, for looking at what this does.
     """
     logger = logging.getLogger("tenuto-test-logger" if testing else ROOT)
-    name = _HANDLER_NAME + ("-test" if testing else "")
-    for old in [handler for handler in logger.handlers if handler.get_name() == name]:
-        # After a re-import the handler of the earlier module is still there: one line, one handler.
+    _add_handler(logger)
+    logger.setLevel(_level())
+    return logger
+
+
+def _add_handler(logger: logging.Logger) -> None:
+    # Known by name, not by class: after a re-import the handler of the earlier module is still there, and one
+    # line must not be written twice.
+    for old in [handler for handler in logger.handlers if handler.get_name() == _HANDLER_NAME]:
         logger.removeHandler(old)
     handler = _StdoutHandler()
-    handler.set_name(name)
+    handler.set_name(_HANDLER_NAME)
     handler.setFormatter(LogFormatter(config.logging.format, config.logging.datefmt))
     handler.addFilter(ContextFilter())
     logger.addHandler(handler)
-    logger.setLevel(_level())
-    return logger
 
 
 def configure_extra_loggers() -> None:
@@ -89,11 +103,7 @@ def create_diagnostic_logger(name: str) -> logging.Logger:
     """Return a logger that writes to stdout in the package's format and is part of no run's record."""
     logger = logging.getLogger(name)
     logger.propagate = False
-    if not any(isinstance(handler, _StdoutHandler) for handler in logger.handlers):
-        handler = _StdoutHandler()
-        handler.setFormatter(LogFormatter(config.logging.format, config.logging.datefmt))
-        handler.addFilter(ContextFilter())
-        logger.addHandler(handler)
+    _add_handler(logger)
     logger.setLevel(_level())
     return logger
 
@@ -104,7 +114,7 @@ def temporary_logger_config(
 ) -> Iterator[None]:
     """Change level, format and date format of the package's logger inside the block; None keeps one."""
     logger = _package_logger
-    handlers = [handler for handler in logger.handlers if isinstance(handler, _StdoutHandler)]
+    handlers = [handler for handler in logger.handlers if handler.get_name() == _HANDLER_NAME]
     before = logger.level, [handler.formatter for handler in handlers]
     try:
         if level is not None:

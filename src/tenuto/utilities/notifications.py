@@ -170,7 +170,7 @@ def _post_json(url: str, payload: Mapping[str, Any], proxies: Mapping[str, str])
     import urllib3
 
     parsed = urllib3.util.parse_url(url)
-    # Errors of the connection quote host and path apart, so the URL as a whole would not be found in them.
+    # The HTTP client's own log lines tell the path alone, and in it the URL as a whole would not be found.
     register_secret(parsed.request_uri)
     proxy = proxies.get(parsed.scheme or "https")
     pool = urllib3.ProxyManager(proxy) if proxy else urllib3.PoolManager()

@@ -31,10 +31,13 @@ def test_missing_modules_and_attributes_are_told_apart() -> None:
 
 
 def test_fault_inside_the_module_is_not_hidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "broken_on_purpose.py").write_text("import absent_dependency\n")
+    package = tmp_path / "broken_on_purpose"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "inner.py").write_text("import absent_dependency\n")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ModuleNotFoundError, match="absent_dependency"):
-        import_object("broken_on_purpose.thing")
+        import_object("broken_on_purpose.inner.thing")
 
 
 def test_package_names_load_on_first_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from tenuto import Task
 from tenuto._base import masking
 from tenuto.engine.state import Failed, Pending, Running, State, Success, TriggerFailed
 from tenuto.utilities.configuration import set_temporary_config
+from tenuto.utilities.logging import configure_extra_loggers, temporary_logger_config
 from tenuto.utilities.notifications import (
     callback_factory,
     gmail_notifier,
@@ -170,10 +171,28 @@ def test_missing_secret_matters_only_where_something_is_told(
     assert 'Local Secret "SLACK_WEBHOOK_URL" was not found.' in caplog.text
 
 
+def test_log_of_the_http_client_does_not_tell_the_secret_address(
+    task: Task, webhook: Webhook, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # S-18 (reliability 5): urllib3 writes the path of the URL, which is the secret part of it
+    with (
+        temporary_logger_config(level=logging.DEBUG),
+        set_temporary_config({"logging.extra_loggers": ["urllib3"]}),
+    ):
+        configure_extra_loggers()
+        slack_notifier(task, Running(), Success())
+    client = logging.getLogger("urllib3")
+    client.handlers.clear()
+    client.setLevel(logging.NOTSET)
+    shown = capsys.readouterr().out
+    assert '"POST **** HTTP/1.1" 200' in shown
+    assert "canary" not in shown
+
+
 def test_unreachable_server_does_not_tell_the_secret_address(
     task: Task, webhook: Webhook, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    # S-18 (reliability 5): the error of the connection quotes the path of the URL
+    # S-18 (reliability 5)
     webhook.stop()
     slack_notifier(task, Running(), Success())
     shown = capsys.readouterr().out
