@@ -45,8 +45,8 @@ class Attempt:
         special: `run` is a coroutine function, has a timeout, or its output goes to the log.
         write_to: the Result that the value is written to, or None when nothing is written.
         writes_none: a None is written like any other value (R-TGT-8).
-        keep: stores a copy of the value for a resume and returns its reference; None when it is not to be
-            kept.
+        keep: stores a copy of the value for a resume, under `slug` and `index`, and returns its reference; None
+            when it is not to be kept.
         template_values: fill the location of `write_to`.
     """
 
@@ -57,7 +57,9 @@ class Attempt:
     special: bool = False
     write_to: Result | None = None
     writes_none: bool = False
-    keep: Callable[[object], ResultRef | None] | None = None
+    keep: Callable[[str, int, object], ResultRef | None] | None = None
+    slug: str = ""
+    index: int = -1
     template_values: dict[str, Any] = field(default_factory=dict)
 
 
@@ -106,7 +108,7 @@ def _store(attempt: Attempt, outcome: Outcome, value: object) -> None:
             outcome.write_error = error
             return
     if attempt.keep is not None and not isinstance(outcome.error, LOOP):
-        outcome.kept = attempt.keep(value)
+        outcome.kept = attempt.keep(attempt.slug, attempt.index, value)
 
 
 def _call_specially(task: Task, inputs: dict[str, Any]) -> Any:
@@ -116,7 +118,7 @@ def _call_specially(task: Task, inputs: dict[str, Any]) -> Any:
 
 
 def _call(run: Callable[..., Any], inputs: dict[str, Any]) -> Any:
-    if not inspect.iscoroutinefunction(run):
+    if not is_coroutine_function(run):
         return run(**inputs)
     import asyncio
 
@@ -129,6 +131,12 @@ def _call(run: Callable[..., Any], inputs: dict[str, Any]) -> Any:
         return asyncio.run(main())
     # A loop runs in this thread already (a notebook): the coroutine gets a loop in a thread of its own.
     return _in_thread(lambda: asyncio.run(main()), timeout=None)
+
+
+def is_coroutine_function(run: Callable[..., Any]) -> bool:
+    """Say whether calling `run` gives a coroutine; looks at the code, which is quick, wherever there is code."""
+    code = getattr(run, "__code__", None)
+    return inspect.iscoroutinefunction(run) if code is None else bool(code.co_flags & inspect.CO_COROUTINE)
 
 
 def call_with_timeout(fn: Callable[[], Any], seconds: float | None) -> Any:

@@ -40,10 +40,10 @@ class FlowRunner(Runner):
         state_handlers: called after the flow's own, with this runner as first argument.
     """
 
-    # : Whether the loop waits for tasks that are due later. `Flow.run` waits; `FlowRunner.run` by itself is
-    # one pass.
+    logger = get_logger("FlowRunner")
+    # Whether the loop waits for tasks that are due later. `Flow.run` waits; `run` by itself is a single pass.
     waits = False
-    #: Where the run is recorded; None records nothing.
+    # Where the run is recorded; None records nothing.
     record: RunRecord | None = None
 
     def __init__(
@@ -55,7 +55,6 @@ class FlowRunner(Runner):
         super().__init__(state_handlers)
         self.flow = flow
         self.task_runner_cls = task_runner_cls or get_default_task_runner_class()
-        self.logger = get_logger("FlowRunner")
 
     def _target_name(self) -> str:
         return f"Flow '{self.flow.name}'"

@@ -203,15 +203,13 @@ class Whole(Source):
     def __init__(self, node: TaskNode) -> None:
         super().__init__(node)
         # Decided once: every child of a mapped task may look at the same thousands of upstream children.
-        self._quiet = all(is_quiet(state) for state in node.final_states()) and is_finished_well(node)
+        if node.children is None:
+            self._quiet = is_quiet(node.run.state)
+        else:
+            self._quiet = all(is_quiet(child.state) for child in node.children)
 
     def is_quiet(self, index: int) -> bool:
         return self._quiet
-
-
-def is_finished_well(node: TaskNode) -> bool:
-    """Say whether a node's own state is quiet, taking `Mapped` as such: its children speak for it."""
-    return node.children is not None or is_quiet(node.run.state)
 
 
 class Flattened(Whole):
@@ -326,8 +324,12 @@ def source_for(edge: Edge, node: TaskNode) -> Source | None:
 
 def released(node: TaskNode) -> list[tuple[Edge, Source]]:
     """Return the sources of a node whose incoming edges are all released."""
-    sources = [(edge, source_for(edge, upstream)) for edge, upstream in node.upstream]
-    return [(edge, source) for edge, source in sources if source is not None]
+    sources = []
+    for edge, upstream in node.upstream:
+        source = source_for(edge, upstream)
+        if source is not None:
+            sources.append((edge, source))
+    return sources
 
 
 def with_result(state: State, value: Any) -> State:

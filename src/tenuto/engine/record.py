@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from types import FunctionType
 from typing import TYPE_CHECKING
 
 from tenuto.configuration import config
@@ -41,6 +42,7 @@ class RunRecord:
         self.home = home
         self.continuation = continuation
         self.kept = 0
+        self._codes: dict[object, str] = {}
         self._keeps_results = config.flows.keep_results != "never"
 
     def prepare(self, runner: TaskRunner) -> None:
@@ -48,12 +50,21 @@ class RunRecord:
         if not self.recorder.recording:
             return
         task = runner.task
-        runner.code = self.recorder.put_object(fingerprint(task).document)
+        runner.code = self._code_of(task)
         runner.records_inputs = True
-        runner.constant_digests = {name: digest(value) or "" for name, value in runner.constants.items()}
+        if runner.constants:
+            runner.constant_digests = {name: digest(value) or "" for name, value in runner.constants.items()}
         runner.keep = self._keeper(task)
         runner.continuation = self.continuation
         runner.home = self.home
+
+    def _code_of(self, task: Task) -> str:
+        """Return the fingerprint of a task's code; the same function in many tasks is looked at once a run."""
+        shared = task.run if isinstance(task.run, FunctionType) and task.version is None else task
+        code = self._codes.get(shared)
+        if code is None:
+            code = self._codes[shared] = self.recorder.put_object(fingerprint(task).document)
+        return code
 
     def _keeper(self, task: Task) -> Callable[[str, int, object], ResultRef | None] | None:
         if task.checkpoint is False or task.is_secret:
@@ -71,13 +82,14 @@ class RunRecord:
     def task_state(self, run: TaskRun, outcome: Outcome | None = None) -> None:
         """Record the state that a pass over a task run ended in."""
         state, runner = run.state, run.node.runner
-        error = state.result if state.is_failed() else outcome.error if outcome is not None else None
+        failed = state.is_failed()
+        error = state.result if failed else outcome.error if outcome is not None else None
         self.recorder.task_state(
             runner.slug,
             run.index,
             type(state).__name__,
             message=state.message or "",
-            cause=cause_of(state, outcome),
+            cause=cause_of(state, outcome) if failed else "",
             run_count=run.run_count,
             loop_count=run.loop_count,
             start_time=microseconds(state.start_time) if isinstance(state, Scheduled) else None,

@@ -22,11 +22,12 @@ class Runner:
             task.
     """
 
+    logger = get_logger("Runner")
+
     def __init__(self, state_handlers: Iterable[Callable[..., State | None]] | None = None) -> None:
         if state_handlers is not None and not isinstance(state_handlers, Iterable):
             raise TypeError("state_handlers should be iterable.")
         self.state_handlers: list[Callable[..., State | None]] = list(state_handlers or [])
-        self.logger = get_logger(type(self).__name__)
 
     def initialize_run(self, state: State | None, context: dict[str, Any]) -> tuple[State, dict[str, Any]]:
         """Return the state and context that a run starts from; meta states are unwrapped."""

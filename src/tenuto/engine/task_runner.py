@@ -8,7 +8,6 @@ stands the executor.
 
 from __future__ import annotations
 
-import inspect
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from datetime import datetime
@@ -17,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 from tenuto._base.context import context
 from tenuto._base.datetimes import utc_now
 from tenuto._base.ids import task_run_id
-from tenuto._base.logging import get_logger
+from tenuto._base.logging import child_logger, get_logger
 from tenuto._base.templates import fill
 from tenuto.configuration import config
 from tenuto.core.edge import Edge
 from tenuto.engine import caching
-from tenuto.engine.attempt import Attempt, perform
+from tenuto.engine.attempt import Attempt, is_coroutine_function, perform
 from tenuto.engine.nodes import NO_INDEX, Source, TaskNode, TaskRun
 from tenuto.engine.result import Result, ResultNotImplementedError
 from tenuto.engine.runner import Runner
@@ -71,6 +70,17 @@ class TaskRunner(Runner):
         flow_result: the flow's Result, used where the task has none.
     """
 
+    logger = get_logger("TaskRunner")
+    # What a flow run hands to the runners of its tasks; by itself, a runner records and continues nothing.
+    code = ""
+    constants: Mapping[str, Any] = {}
+    constant_digests: Mapping[str, str] = {}
+    keep: Callable[[str, int, object], ResultRef | None] | None = None
+    records_inputs = False
+    continuation: Continuation | None = None
+    home: Home | None = None
+    _constant_states: dict[Edge, State] | None = None
+
     def __init__(
         self,
         task: Task,
@@ -88,17 +98,10 @@ class TaskRunner(Runner):
         told = self.logger.isEnabledFor(logging.DEBUG)
         self.has_handlers = bool(task.state_handlers or self.state_handlers or overridden or told)
         self.has_plain_trigger = task.trigger is all_successful
-        self.special = bool(task.timeout or task.log_stdout or inspect.iscoroutinefunction(task.run))
-        self.code = ""
-        self.constants: dict[str, Any] = {}
-        self.constant_digests: dict[str, str] = {}
+        self.special = bool(task.timeout or task.log_stdout or is_coroutine_function(task.run))
         self.slug = task.slug or task.name
         self.base: dict[str, Any] = {}
-        self.keep: Callable[[str, int, object], ResultRef | None] | None = None
-        self.records_inputs = False
-        self.continuation: Continuation | None = None
-        self.home: Home | None = None
-        self._constant_states: dict[Edge, State] | None = None
+        self.names_logger = get_logger(task.name)
 
     def _target_name(self) -> str:
         return f"Task '{context.current().get('task_full_name', self.task.name)}'"
@@ -168,7 +171,7 @@ class TaskRunner(Runner):
             "task_id": self.slug,
             "task_tags": task.tags,
             "map_index": None,
-            "logger": get_logger(task.name),
+            "logger": self.names_logger,
         }
 
     def context_for(self, run: TaskRun) -> dict[str, Any]:
@@ -179,7 +182,7 @@ class TaskRunner(Runner):
         if run.index != NO_INDEX:
             values["map_index"] = run.index
             values["task_full_name"] = run.name
-            values["logger"] = get_logger(run.name)
+            values["logger"] = child_logger(self.names_logger, run.name)
         if run.loop_count > 1:
             values["task_loop_count"] = run.loop_count
             values["task_loop_result"] = run.loop_result
@@ -205,7 +208,11 @@ class TaskRunner(Runner):
 
     def _begin(self, run: TaskRun, sources: Sources) -> State | Attempt:
         task, index = self.task, run.index
-        quiet = all([source.is_quiet(index) for _, source in sources])
+        quiet = True
+        for _, source in sources:
+            if not source.is_quiet(index):
+                quiet = False
+                break
         if not quiet:
             upstream = self._upstream_states(sources, index)
             skipped = check_upstream_skipped(
@@ -336,7 +343,6 @@ class TaskRunner(Runner):
             and task.checkpoint is not False
             and bool(context.current().get("checkpointing"))
         )
-        keep = self.keep
         return Attempt(
             task=task,
             name=run.name,
@@ -345,7 +351,9 @@ class TaskRunner(Runner):
             special=self.special,
             write_to=self.result if writes else None,
             writes_none=bool(task.target),
-            keep=None if keep is None else lambda value: keep(self.slug, run.index, value),
+            keep=self.keep,
+            slug=self.slug,
+            index=run.index,
             template_values=_without_self(values),
         )
 

@@ -95,9 +95,7 @@ def state_of(outcome: Outcome) -> State:
 
 
 def cause_of(state: State, outcome: Outcome | None) -> str:
-    """
-    Name what went wrong, in one word for filters and hooks (R-BE-102); empty unless the state is a failure.
-    """
+    """Name what went wrong with a failed task run, in one word for filters and hooks (R-BE-102)."""
     if state.cause:
         return state.cause
     if isinstance(state, TriggerFailed):
@@ -106,7 +104,7 @@ def cause_of(state: State, outcome: Outcome | None) -> str:
         return "timeout"
     if outcome is not None and isinstance(outcome.write_error, OSError):
         return "storage"
-    return "code-error" if isinstance(state, Failed) else ""
+    return "code-error"
 
 
 def all_states(upstream_states: Mapping[Edge, State]) -> Iterable[State]:

@@ -50,6 +50,8 @@ def keep(value: object, path: Path, cap: int, *, allow_pickle: bool = True) -> R
 
 def inline(value: object) -> ResultRef | None:
     """Return the reference that carries a small plain value itself, or None."""
+    if value is None:  # What many tasks return.
+        return _NONE
     canonical = plain_json(value, INLINE_BYTES_MAX)
     if canonical is None:
         return None
@@ -62,6 +64,9 @@ def inline(value: object) -> ResultRef | None:
         data = ordered_json(value, INLINE_BYTES_MAX) or canonical
     digest = hashlib.sha256(canonical).hexdigest()
     return ResultRef("inline", "", "json", digest, len(canonical), msgspec.Raw(data))
+
+
+_NONE = ResultRef("inline", "", "json", hashlib.sha256(b"null").hexdigest(), 4, msgspec.Raw(b"null"))
 
 
 def keep_file(value: object, path: Path, cap: int, *, allow_pickle: bool = True) -> ResultRef | NotKept:

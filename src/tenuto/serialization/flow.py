@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import json
 import re
 from collections.abc import Sized
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from tenuto._base.masking import mask
 from tenuto.core.nodes import Constant
@@ -30,6 +31,7 @@ __all__ = ["canonical_graph", "canonical_hash", "flow_to_dict", "task_to_dict"]
 
 _JSON_BYTES_MAX = 4096
 _REPR_LENGTH_MAX = 200
+_encoder = msgspec.json.Encoder(order="sorted", enc_hook=str)
 # Texts of objects name their address in memory, which says nothing and differs in each process.
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
@@ -129,7 +131,7 @@ def canonical_hash(described: dict[str, Any]) -> str:
 
 
 def _canonical(described: dict[str, Any]) -> str:
-    return json.dumps(described, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
+    return _encoder.encode(described).decode()
 
 
 def _parameter(parameter: Parameter) -> dict[str, Any]:
