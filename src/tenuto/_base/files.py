@@ -123,11 +123,14 @@ def read_sidecar(path: Path | str) -> dict[str, Any] | None:
         if error.errno == errno.ENAMETOOLONG:
             return None
         raise
-    facts = json.loads(data)
-    if (
-        not isinstance(facts, dict)
-        or not isinstance(facts.get("length"), int)
-        or not isinstance(facts.get("sha256"), str)
+    try:
+        facts = json.loads(data)
+    except ValueError as error:
+        raise ValueError(f"its sidecar is no JSON ({error})") from None
+    if not (
+        isinstance(facts, dict)
+        and isinstance(facts.get("length"), int)
+        and isinstance(facts.get("sha256"), str)
     ):
         raise ValueError("its sidecar names no length and SHA-256")
     return facts

@@ -65,7 +65,7 @@ class Result:
             _ignore(kwargs, type(self).__name__)
 
     def set_location(self, location: str | Callable[..., str] | None) -> None:
-        """Store at `location` from now on: a template, a function that returns it, or None for the default."""
+        """Store at `location` from now on: a template, a function that returns it, None for the default."""
         if callable(location):
             self._formatter = location
             self.location = None

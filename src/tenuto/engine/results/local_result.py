@@ -93,7 +93,7 @@ class LocalResult(Result):
                 sidecar = read_sidecar(path)
                 length = os.path.getsize(path)
             except (OSError, ValueError) as error:
-                problem = f"its sidecar cannot be read ({error})"
+                problem = str(error)
                 continue
             if sidecar is None or sidecar["length"] == length:
                 return True
@@ -168,7 +168,7 @@ class LocalResult(Result):
             try:
                 sidecar = read_sidecar(path)
             except ValueError as error:
-                sidecar, problem = None, f"its sidecar cannot be read ({error})"
+                problem = str(error)
                 continue
             with open(path, "rb") as file:
                 data = file.read()
