@@ -539,6 +539,33 @@ def test_secret_whose_name_comes_from_upstream() -> None:
     assert str(state.result[missing].result) == 'Local Secret "ABSENT" was not found.'
 
 
+def test_secret_is_fetched_again_when_a_run_is_continued() -> None:
+    # R-SEC-5
+    fetched: list[str] = []
+    broken = True
+
+    class Counting(PrefectSecret):
+        def run(self, name: str | None = None) -> Any:
+            fetched.append("again")
+            return super().run(name)
+
+    @task
+    def use(secret: Any) -> Any:
+        if broken:
+            raise ValueError("not yet")
+        return secret
+
+    with Flow("f") as flow:
+        secret: Any = Counting("MINE")
+        used = use(secret)
+    with tenuto.context(secrets={"MINE": "first"}):
+        assert run(flow).is_failed()
+    broken = False
+    with tenuto.context(secrets={"MINE": "second"}):
+        assert run(flow, resume=True).result[used].result == "second"
+    assert len(fetched) == 2
+
+
 def test_secret_can_be_read_inside_a_task() -> None:
     # R-SEC-1, R-SEC-4
     with tenuto.context(secrets={"X": "value"}):
