@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tenuto.journal.digests import digest
+from tenuto._base.digests import digest
 from tenuto.journal.event import clean_text
 from tenuto.journal.sources import functions_of, module_source
 
@@ -32,7 +32,6 @@ __all__ = ["CodeFingerprint", "explain", "fingerprint"]
 
 _IMMUTABLE = (str, bytes, int, float, complex, bool, type(None), tuple, frozenset)
 _encoder = msgspec.json.Encoder(order="sorted")
-_documents: weakref.WeakKeyDictionary[Any, dict[str, Any]] = weakref.WeakKeyDictionary()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +43,10 @@ class CodeFingerprint:
     document: bytes
     """Canonical JSON with `source` (or `bytecode`, `class`, `version`), `names`, `constants` and what
     else counts."""
+
+
+_known: weakref.WeakKeyDictionary[Any, CodeFingerprint] = weakref.WeakKeyDictionary()
+"""By function: a flow of ten thousand tasks has few of them."""
 
 
 def fingerprint(task: Task) -> CodeFingerprint:
@@ -58,9 +61,15 @@ def fingerprint(task: Task) -> CodeFingerprint:
     - Where there is no source, or the file is not what runs, the bytecode counts (it differs between versions
       of Python).
     """
-    data = clean_text_of(_describe(task))
-    document = _encoder.encode(data)
-    return CodeFingerprint(hashlib.sha256(document).hexdigest(), document)
+    run = task.run
+    is_function = task.version is None and isinstance(run, FunctionType)
+    known = _known.get(run) if is_function else None
+    if known is None:
+        document = _encoder.encode(_cleaned(_describe(task)))
+        known = CodeFingerprint(hashlib.sha256(document).hexdigest(), document)
+        if is_function:
+            _known[run] = known
+    return known
 
 
 def explain(old_document: bytes, new_document: bytes) -> str:
@@ -112,14 +121,10 @@ def _describe(task: Task) -> dict[str, Any]:
         function = function.__func__
     if not isinstance(function, FunctionType):
         return _describe_callable(function)
-    known = _documents.get(run) if isinstance(run, FunctionType) else None
-    if known is None:
-        known = _describe_function(function)
-        if isinstance(run, FunctionType):
-            if run is not function:
-                known["names"][f"{run.__qualname__} (decorator)"] = _sha(_text_or_bytecode(run))
-            _documents[run] = known
-    return known
+    data = _describe_function(function)
+    if isinstance(run, FunctionType) and run is not function:
+        data["names"][f"{run.__qualname__} (decorator)"] = _sha(_function_text(run))
+    return data
 
 
 def _describe_callable(target: Any) -> dict[str, Any]:
@@ -221,15 +226,20 @@ def _is_defined_like(value: Any, function: FunctionType) -> bool:
 def _text_or_bytecode(value: Any) -> str:
     if isinstance(value, type):
         return _class_text(value)
-    value = inspect.unwrap(value) if callable(value) else value
-    if not isinstance(value, FunctionType):
-        return (
-            f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', type(value).__qualname__)}"
-        )
-    source = module_source(value.__code__.co_filename)
-    text = source.function_text(value) if source is not None else None
-    defaults = _encoder.encode(_defaults(value)).decode()
-    return f"{text or _bytecode_sha(value.__code__)}\0{defaults}"
+    inner = inspect.unwrap(value) if callable(value) else value
+    if not isinstance(inner, FunctionType):
+        kind = type(inner).__qualname__
+        return f"{getattr(inner, '__module__', '')}.{getattr(inner, '__qualname__', kind)}"
+    if inner is not value and isinstance(value, FunctionType):
+        return f"{_function_text(inner)}\0{_function_text(value)}"
+    return _function_text(inner)
+
+
+def _function_text(function: FunctionType) -> str:
+    source = module_source(function.__code__.co_filename)
+    text = source.function_text(function) if source is not None else None
+    defaults = _encoder.encode(_defaults(function)).decode()
+    return f"{text or _bytecode_sha(function.__code__)}\0{defaults}"
 
 
 def _class_text(cls: type) -> str:
@@ -336,8 +346,8 @@ def _sha(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()
 
 
-def clean_text_of(data: Any) -> Any:
+def _cleaned(data: Any) -> Any:
     """Return the document's texts in a form that UTF-8 can carry."""
     if isinstance(data, dict):
-        return {clean_text(name): clean_text_of(item) for name, item in data.items()}
+        return {clean_text(name): _cleaned(item) for name, item in data.items()}
     return clean_text(data) if isinstance(data, str) else data

@@ -26,7 +26,7 @@ from typing import Any, BinaryIO, Self, cast
 
 import msgspec
 
-from tenuto.journal.plain import ordered_json, plain_json
+from tenuto._base.plain import ordered_json, plain_json
 
 __all__ = ["OverCap", "Sink", "Wrong", "read_segments", "read_value", "write_value"]
 

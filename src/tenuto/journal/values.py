@@ -10,10 +10,10 @@ from typing import Any
 import msgspec
 
 from tenuto._base.masking import mask
+from tenuto._base.plain import ordered_json, plain_json
 from tenuto.exceptions import ResultCorrupt
 from tenuto.journal.event import ResultRef, safe_text
 from tenuto.journal.kept import OverCap, Sink, Wrong, read_segments, read_value, write_value
-from tenuto.journal.plain import ordered_json, plain_json
 
 __all__ = ["INLINE_BYTES_MAX", "NotKept", "inline", "keep", "keep_file", "load", "plain_json"]
 
