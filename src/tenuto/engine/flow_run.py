@@ -16,7 +16,7 @@ from tenuto.core.nodes import Constant
 from tenuto.engine.agenda import Agenda
 from tenuto.engine.attempt import Attempt, perform
 from tenuto.engine.nodes import NO_INDEX, Children, TaskNode, TaskRun, released, source_for
-from tenuto.engine.state import Cached, Looped, Mapped, Paused, Pending, Resume, Scheduled, State, Success
+from tenuto.engine.state import Cached, Looped, Mapped, Pending, Resume, Scheduled, State, Success
 from tenuto.engine.task_runner import count_attempt, loop
 from tenuto.engine.transitions import Outcome
 
@@ -172,9 +172,8 @@ class FlowRun:
             run.state = Success(result=node.task.value)
             self._finished(run)
             return
-        if isinstance(run.state, Paused):
-            run.state = Resume("Its time has come.", result=run.state.result)
-        count_attempt(run)
+        if type(run.state) is not Pending:
+            count_attempt(run)
         runner = node.runner
         token = current_context.enter(runner.context_for(run))
         try:

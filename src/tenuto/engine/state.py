@@ -67,6 +67,8 @@ class State:
     color: ClassVar[str] = "#696969"
     cause: str | None = None
     """What went wrong around the code: `crashed`, `lease-lost`, `storage`, `drained`, …; else None."""
+    error: BaseException | None = None
+    """On a flow run's state: what went wrong outside of its tasks. Its `result` stays the dict of their states."""
 
     message: str | None
     _context: Any

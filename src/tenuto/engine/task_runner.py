@@ -31,7 +31,9 @@ from tenuto.engine.state import (
     Failed,
     Looped,
     Mapped,
+    Paused,
     Pending,
+    Resume,
     Retrying,
     Running,
     Scheduled,
@@ -99,6 +101,7 @@ class TaskRunner(Runner):
         self.has_handlers = bool(task.state_handlers or self.state_handlers or overridden or told)
         self.has_plain_trigger = task.trigger is all_successful
         self.special = bool(task.timeout or task.log_stdout or is_coroutine_function(task.run))
+        self.has_extras = bool(self.result or task.target or task.task_run_name or task.cache_for)
         self.slug = task.slug or task.name
         self.base: dict[str, Any] = {}
         self.names_logger = get_logger(task.name)
@@ -220,18 +223,20 @@ class TaskRunner(Runner):
             )
             if skipped is not None:
                 return self.change(run, skipped)
-        inputs = {edge.key: source.value(index) for edge, source in sources if edge.key is not None}
-        if self.constants:
-            inputs.update(self.constants)
-        if self.records_inputs:
-            run.inputs = {edge.key: source.digest(index) for edge, source in sources if edge.key is not None}
-            run.inputs.update(self.constant_digests)
-        template_values: dict[str, Any] = {}
-        if self.result is not None or task.task_run_name is not None or task.cache_for is not None:
-            template_values = self._template_values(inputs)
-        if task.task_run_name is not None:
-            self._set_run_name(template_values)
-        cached = self._find_result(run, inputs, template_values)
+        inputs, digests = dict(self.constants), dict(self.constant_digests)
+        for edge, source in sources:
+            if edge.key is not None:
+                inputs[edge.key] = source.value(index)
+                if self.records_inputs:
+                    digests[edge.key] = source.digest(index)
+        run.inputs = digests
+        values: dict[str, Any] = {}
+        cached = None
+        if self.has_extras or run.state.is_cached():
+            values = self._template_values(inputs)
+            if task.task_run_name is not None:
+                self._set_run_name(values)
+            cached = self._find_result(run, inputs, values)
         if not quiet or not self.has_plain_trigger:
             refused = self._check_trigger(sources, index)
             if refused is not None:
@@ -246,7 +251,25 @@ class TaskRunner(Runner):
             state = self.change(run, Running("Starting task run."))
             if not state.is_running():
                 return state
-        return self._attempt(run, inputs, template_values)
+            self.logger.debug("Task '%s': Calling task.run() method...", run.name)
+        return Attempt(
+            task=task,
+            name=run.name,
+            inputs=inputs,
+            values=context.current(),
+            special=self.special,
+            write_to=self._written_result() if self.result is not None else None,
+            writes_none=bool(task.target),
+            keep=self.keep,
+            slug=self.slug,
+            index=index,
+            template_values=values,
+        )
+
+    def _written_result(self) -> Result | None:
+        """Return the Result that the value is to be written to, None unless it is to be (R-CKPT-1)."""
+        writes = self.task.checkpoint is not False and context.current().get("checkpointing")
+        return self.result if writes else None
 
     def _upstream_states(self, sources: Sources, index: int) -> dict[Edge, State]:
         return {edge: source.state(index) for edge, source in sources}
@@ -268,12 +291,13 @@ class TaskRunner(Runner):
         current = context.current()
         values = {**current.get("parameters", {}), **current, **inputs}
         values.setdefault("task_loop_count", 1)
+        values.pop("self", None)  # R-RES-11
         return values
 
     def _set_run_name(self, values: dict[str, Any]) -> None:
         name = self.task.task_run_name
         try:
-            text = name(**_without_self(values)) if callable(name) else fill(str(name), values, as_path=False)
+            text = name(**values) if callable(name) else fill(str(name), values, as_path=False)
         except Exception as error:
             # A user's template or callable: the task fails with the reason, before anything of it ran.
             message = f"{self._target_name()}: Unexpected error while running task: {error!r}"
@@ -291,7 +315,6 @@ class TaskRunner(Runner):
 
     def _check_target(self, values: dict[str, Any]) -> State | None:
         result = self.result if self.result is not None else Result()
-        values = _without_self(values)
         try:
             location = result.absolute_location(result.format(**values).location or "")
             if not result.exists(location):
@@ -333,29 +356,6 @@ class TaskRunner(Runner):
             raise error
         self.logger.error("%s", message, exc_info=error)
         return Failed(message, result=error)
-
-    def _attempt(self, run: TaskRun, inputs: dict[str, Any], values: dict[str, Any]) -> Attempt:
-        task = self.task
-        if self.has_handlers:
-            self.logger.debug("Task '%s': Calling task.run() method...", run.name)
-        writes = (
-            self.result is not None
-            and task.checkpoint is not False
-            and bool(context.current().get("checkpointing"))
-        )
-        return Attempt(
-            task=task,
-            name=run.name,
-            inputs=inputs,
-            values=context.current(),
-            special=self.special,
-            write_to=self.result if writes else None,
-            writes_none=bool(task.target),
-            keep=self.keep,
-            slug=self.slug,
-            index=run.index,
-            template_values=_without_self(values),
-        )
 
     # ------------------------------------------------------------------ after the call of `run`
 
@@ -478,10 +478,14 @@ def is_startable(state: State, now: datetime) -> bool:
 
 
 def count_attempt(run: TaskRun) -> None:
-    """Set the run count of the attempt that is about to start."""
-    if isinstance(run.state, Retrying):
-        run.run_count = run.state.run_count + 1
-    if type(run.state).__name__ == "Resume":
+    """Set what the attempt that is about to start takes over from a state that waited."""
+    state = run.state
+    if isinstance(state, Retrying):
+        run.run_count = state.run_count + 1
+    elif isinstance(state, Paused):
+        run.state = Resume("Its time has come.", result=state.result)
+        run.resumed = True
+    elif isinstance(state, Resume):
         run.resumed = True
 
 
@@ -491,10 +495,6 @@ def loop(run: TaskRun, state: Looped) -> None:
     run.loop_result = state.result
     run.run_count = 1  # counted for each loop index by itself (R-LOOP-6)
     run.state = Pending(f"Looping task (on loop index {run.loop_count})")
-
-
-def _without_self(values: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if key != "self"} if "self" in values else values
 
 
 def _constant_states(task: Task, constants: Mapping[str, Any]) -> dict[Edge, State]:
