@@ -114,8 +114,8 @@ def test_predicates_are_true_for_subclasses_of_users() -> None:
 
 def test_all_predicates_of_the_vocabulary_exist() -> None:
     names = (
-        "pending scheduled queued submitted retrying running finished looped successful cached mapped skipped "
-        "failed meta_state paused cancelled"
+        "pending scheduled queued submitted retrying running finished looped successful cached mapped "
+        "skipped failed meta_state paused cancelled"
     )
     assert [name.removeprefix("is_") for name in PREDICATES] == sorted(names.split())
 
