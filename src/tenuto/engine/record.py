@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from types import FunctionType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tenuto.configuration import config
 from tenuto.engine import caching
-from tenuto.engine.nodes import NO_INDEX
-from tenuto.engine.state import Cached, Mapped, Paused, Scheduled, State
+from tenuto.engine.state import Cached, Failed, Mapped, Paused, Scheduled, State, Success
 from tenuto.engine.transitions import cause_of
 from tenuto.journal.digests import digest
 from tenuto.journal.event import ErrorInfo
@@ -82,25 +81,17 @@ class RunRecord:
     def task_state(self, run: TaskRun, outcome: Outcome | None = None) -> None:
         """Record the state that a pass over a task run ended in."""
         state, runner = run.state, run.node.runner
-        failed = state.is_failed()
-        error = state.result if failed else outcome.error if outcome is not None else None
+        fields: dict[str, Any] = {"run_count": run.run_count, "loop_count": run.loop_count}
+        if outcome is not None:
+            fields["seconds"] = outcome.seconds
+        else:  # Nothing has told these before: there was no `Running`.
+            fields["inputs"], fields["code"] = run.inputs, runner.code
+        if run.ref is not None:
+            fields["result"] = run.ref
+        if type(state) is not Success:
+            fields |= _particulars(state, outcome)
         self.recorder.task_state(
-            runner.slug,
-            run.index,
-            type(state).__name__,
-            message=state.message or "",
-            cause=cause_of(state, outcome) if failed else "",
-            run_count=run.run_count,
-            loop_count=run.loop_count,
-            start_time=microseconds(state.start_time) if isinstance(state, Scheduled) else None,
-            expires=microseconds(state.cached_result_expiration) if isinstance(state, Cached) else None,
-            seconds=outcome.seconds if outcome is not None else None,
-            result=run.ref,
-            error=ErrorInfo.from_exception(error) if isinstance(error, Exception) else None,
-            children=state.n_map_states if isinstance(state, Mapped) and run.index == NO_INDEX else None,
-            # The event that began the attempt has told these already.
-            inputs=run.inputs if outcome is None else None,
-            code=runner.code if outcome is None else "",
+            runner.slug, run.index, type(state).__name__, message=state.message or "", **fields
         )
         if run.ref is not None:
             self.kept += 1
@@ -115,6 +106,24 @@ class RunRecord:
     def flow_end(self, state: State) -> None:
         """Record the state that the run is left in; one that is not final waits for somebody."""
         self.flow_state(state if state.is_finished() else Paused(state.message))
+
+
+def _particulars(state: State, outcome: Outcome | None) -> dict[str, Any]:
+    """Return the fields that the events of some states have beyond the common ones."""
+    fields: dict[str, Any] = {}
+    error = outcome.error if outcome is not None else None
+    if isinstance(state, Failed):
+        fields["cause"] = cause_of(state, outcome)
+        error = state.result
+    if isinstance(error, Exception):
+        fields["error"] = ErrorInfo.from_exception(error)
+    if isinstance(state, Scheduled):
+        fields["start_time"] = microseconds(state.start_time)
+    elif isinstance(state, Cached):
+        fields["expires"] = microseconds(state.cached_result_expiration)
+    elif isinstance(state, Mapped):
+        fields["children"] = state.n_map_states
+    return fields
 
 
 def microseconds(moment: datetime | None) -> int | None:

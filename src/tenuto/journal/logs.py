@@ -85,7 +85,9 @@ class RunLogHandler(logging.Handler):
         """Write a record of this run; leave all others alone."""
         if context.current().get("flow_run_id") != self.flow_run_id:
             return False
-        return bool(super().handle(record))
+        with self.lock or threading.RLock():
+            self.emit(record)
+        return True
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line. Never raises: a log that cannot be written must not stop the task that logs."""
@@ -116,7 +118,8 @@ class RunLogHandler(logging.Handler):
         super().close()
 
     def _line(self, record: logging.LogRecord) -> LogLine:
-        message = record.getMessage()
+        # Another handler's formatter has mostly put the text together already.
+        message = record.__dict__.get("message") or record.getMessage()
         if record.exc_info or record.exc_text or record.stack_info:
             message = f"{message}\n{_trace_of(record)}"
         message = mask(message)

@@ -23,7 +23,7 @@ from tenuto._base.logging import get_logger
 from tenuto._base.masking import mask
 from tenuto.configuration import config
 from tenuto.journal import retention
-from tenuto.journal.event import ErrorInfo, Event, Header, Kind, ResultRef
+from tenuto.journal.event import Event, Header, Kind, ResultRef
 from tenuto.journal.home import Home
 from tenuto.journal.logs import RunLogHandler
 from tenuto.journal.process import distributions_sha256, this_process
@@ -185,61 +185,35 @@ class Recorder:
         self, slug: str, index: int, run_count: int, loop_count: int, inputs: dict[str, str], code: str
     ) -> None:
         """Record that an attempt begins: one of the two events of a plain task run."""
-        if self._writer is not None:
-            self._append(
-                Event(
-                    kind=_TASK_STATE,
-                    slug=slug,
-                    index=index,
-                    state="Running",
-                    run_count=run_count,
-                    loop_count=loop_count or 1,
-                    inputs=inputs,
-                    code=code,
-                )
+        writer = self._writer
+        if writer is not None and not writer.append(
+            Event(
+                kind=_TASK_STATE,
+                slug=slug,
+                index=index,
+                state="Running",
+                run_count=run_count,
+                loop_count=loop_count or 1,
+                inputs=inputs,
+                code=code,
             )
+        ):
+            self._ended()
 
-    def task_state(
-        self,
-        slug: str,
-        index: int,
-        state_name: str,
-        *,
-        message: str = "",
-        cause: str = "",
-        run_count: int = 1,
-        loop_count: int = 0,
-        start_time: int | None = None,
-        expires: int | None = None,
-        seconds: float | None = None,
-        result: ResultRef | None = None,
-        error: ErrorInfo | None = None,
-        children: int | None = None,
-        inputs: dict[str, str] | None = None,
-        code: str = "",
-    ) -> None:
-        """Record a state of a task run. Times are microseconds since 1970 UTC."""
-        if self._writer is not None:
-            self._append(
-                Event(
-                    kind=_TASK_STATE,
-                    slug=slug,
-                    index=index,
-                    state=state_name,
-                    message=mask(message) if message else "",
-                    cause=cause,
-                    run_count=run_count,
-                    loop_count=loop_count or 1,
-                    start_time=start_time,
-                    expires=expires,
-                    seconds=seconds,
-                    result=result,
-                    error=error,
-                    children=children,
-                    inputs=inputs or {},
-                    code=code,
-                )
+    def task_state(self, slug: str, index: int, state_name: str, *, message: str = "", **fields: Any) -> None:
+        """Record a state of a task run; `fields` are further ones of `Event`, left out where they say nothing."""
+        writer = self._writer
+        if writer is not None and not writer.append(
+            Event(
+                kind=_TASK_STATE,
+                slug=slug,
+                index=index,
+                state=state_name,
+                message=mask(message) if message else "",
+                **fields,
             )
+        ):
+            self._ended()
 
     # Names, notes and artifacts.
 
