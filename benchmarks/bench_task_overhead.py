@@ -2,9 +2,9 @@
 What does Tenuto add to a task? Microseconds a task, wall clock of `flow.run()` divided by its tasks.
 
 Held constant: no-op tasks, inline executor, journal on, results kept (inline, they are None), a home without
-earlier runs. "Default logs" are the two INFO records of each task, written to a file; the floor is a plain loop
-with two records of the standard library and two `write(2)` of the journal's size. At WARNING nothing is logged,
-and the floor is the two `write(2)`. The last figures are what a run costs whatever its size.
+earlier runs. "Default logs" are the two INFO records of each task, written to a file; the floor is a plain
+loop with two records of the standard library and two `write(2)` of the journal's size. At WARNING nothing is
+logged, and the floor is the two `write(2)`. The last figures are what a run costs whatever its size.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ def encode_categorical_columns(data: pd.DataFrame, target_col: str) -> pd.DataFr
     return pd.get_dummies(data, columns=[target_col], prefix="", prefix_sep="", dtype=float)
 
 
-@task(target="split-{test_data_ratio}.pickle", result=LocalResult(dir=str(PROCESSED_DATA)))
+@task(target="split-{test_data_ratio}.pickle", result=LocalResult(dir=PROCESSED_DATA))
 def split_data(data: pd.DataFrame, test_data_ratio: float, classes: list[str]) -> dict[str, Any]:
     """Shuffle the rows, and split them into training and test sets, each into features and labels."""
     order = np.random.default_rng(seed=1936).permutation(len(data))

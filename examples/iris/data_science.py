@@ -14,16 +14,20 @@ import pandas as pd
 
 from tenuto import Flow, Parameter, task
 from tenuto.engine.results import LocalResult
+from tenuto.engine.signals import FAIL
 
 PROJECT = Path(__file__).resolve().parent
 PROCESSED_DATA = PROJECT / "data" / "processed"
 
 
-@task(nout=4)
+@task
 def load_split(test_data_ratio: float) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Read what the data-engineer flow left: features and labels for training, then those for testing."""
     # In a task, not while the flow is built: so the flow can be drawn, and planned, before there is any data.
-    split = LocalResult(dir=str(PROCESSED_DATA)).read(location=f"split-{test_data_ratio}.pickle").value
+    location = f"split-{test_data_ratio}.pickle"
+    if not LocalResult(dir=PROCESSED_DATA).exists(location):
+        raise FAIL(f"There is no {location}. Make it: data_engineering.py, with the same test_data_ratio.")
+    split = LocalResult(dir=PROCESSED_DATA).read(location=location).value
     return split["train_x"], split["train_y"], split["test_x"], split["test_y"]
 
 
