@@ -5,6 +5,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # Pythons are looked for, never fetched; nothing here waits for a prompt.
 export UV_PYTHON_DOWNLOADS=never UV_NO_PROGRESS=1 PIP_NO_INPUT=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+# The certificates that pip and git trust here are those that uv trusts.
+export UV_SYSTEM_CERTS=1
 
 VENV=.venv
 
