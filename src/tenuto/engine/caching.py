@@ -146,7 +146,9 @@ def index_key(runner: TaskRunner) -> str:
     """
     task = runner.task
     return (
-        f"key:{task.cache_key}" if task.cache_key else f"task:{runner.base.get('flow_name', '')}/{task.name}"
+        f"key:{task.cache_key}"
+        if task.cache_key
+        else f"task:{runner.flow_context.get('flow_name', '')}/{task.name}"
     )
 
 

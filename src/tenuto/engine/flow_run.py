@@ -57,7 +57,7 @@ class FlowRun:
         handlers: Iterable[Callable[..., State | None]] | None,
         task_contexts: Mapping[Task, Mapping[str, Any]],
     ) -> dict[Task, TaskNode]:
-        flow, runner_handlers = self.flow, list(handlers or [])
+        flow, runner_handlers = self.flow, list(handlers or ())
         values = current_context.current()
         nodes: dict[Task, TaskNode] = {}
         for order, task in enumerate(flow.sorted_tasks()):
@@ -66,7 +66,7 @@ class FlowRun:
             )
             runner.slug = flow.slugs[task]
             runner.constants = flow.constants.get(task, {})
-            runner.prepare_context({**values, **task_contexts[task]} if task in task_contexts else values)
+            runner.flow_context = {**values, **task_contexts[task]} if task in task_contexts else values
             if self.record is not None:
                 self.record.prepare(runner)
             node = nodes[task] = TaskNode(task, runner.slug, order, runner)
@@ -257,6 +257,7 @@ class FlowRun:
 
     def _complete(self, node: TaskNode) -> None:
         """A node is final with all its children: release the edges that waited for the whole of it."""
+        node.sources = None  # What arrived here is not held longer than it is needed.
         if node.children is not None:
             node.gather()
         for edge, downstream in node.downstream:

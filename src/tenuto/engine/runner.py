@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from tenuto._base.context import context
@@ -27,7 +27,9 @@ class Runner:
     def __init__(self, state_handlers: Iterable[Callable[..., State | None]] | None = None) -> None:
         if state_handlers is not None and not isinstance(state_handlers, Iterable):
             raise TypeError("state_handlers should be iterable.")
-        self.state_handlers: list[Callable[..., State | None]] = list(state_handlers or [])
+        self.state_handlers: Sequence[Callable[..., State | None]] = (
+            list(state_handlers) if state_handlers else ()
+        )
 
     def initialize_run(self, state: State | None, context: dict[str, Any]) -> tuple[State, dict[str, Any]]:
         """Return the state and context that a run starts from; meta states are unwrapped."""

@@ -74,6 +74,7 @@ class TaskRunner(Runner):
 
     logger = get_logger("TaskRunner")
     # What a flow run hands to the runners of its tasks; by itself, a runner records and continues nothing.
+    flow_context: dict[str, Any] = {}
     code = ""
     constants: Mapping[str, Any] = {}
     constant_digests: Mapping[str, str] = {}
@@ -103,8 +104,7 @@ class TaskRunner(Runner):
         self.special = bool(task.timeout or task.log_stdout or is_coroutine_function(task.run))
         self.has_extras = bool(self.result or task.target or task.task_run_name or task.cache_for)
         self.slug = task.slug or task.name
-        self.base: dict[str, Any] = {}
-        self.names_logger = get_logger(task.name)
+        self.task_logger = get_logger(task.name)
 
     def _target_name(self) -> str:
         return f"Task '{context.current().get('task_full_name', self.task.name)}'"
@@ -143,7 +143,7 @@ class TaskRunner(Runner):
             state,
         )
         sources: Sources = [(edge, _Given(given)) for edge, given in (upstream_states or {}).items()]
-        self.prepare_context({**current.current(), **values})
+        self.flow_context = {**current.current(), **values}
         with current(self.context_for(run)):
             while True:
                 if not all(given.is_finished() for given in (upstream_states or {}).values()):
@@ -163,29 +163,21 @@ class TaskRunner(Runner):
 
     # ------------------------------------------------------------------ context
 
-    def prepare_context(self, values: dict[str, Any]) -> None:
-        """Work out the part of the context that all runs of this task share, over the flow run's `values`."""
-        task = self.task
-        self.base = {
-            **values,
-            "task_name": task.name,
-            "task_full_name": task.name,
-            "task_slug": self.slug,
-            "task_id": self.slug,
-            "task_tags": task.tags,
-            "map_index": None,
-            "logger": self.names_logger,
-        }
-
     def context_for(self, run: TaskRun) -> dict[str, Any]:
         """Return the context of one task run (R-CTX-3); each run has a dict of its own."""
-        values = self.base.copy()
-        values["task_run_id"] = task_run_id(values.get("flow_run_id", ""), self.slug, run.index)
+        task, slug = self.task, self.slug
+        values = self.flow_context.copy()
+        values["task_name"] = values["task_full_name"] = task.name
+        values["task_slug"] = values["task_id"] = slug
+        values["task_tags"] = task.tags
+        values["task_run_id"] = task_run_id(values.get("flow_run_id", ""), slug, run.index)
         values["task_run_count"] = run.run_count
+        values["logger"] = self.task_logger
+        values["map_index"] = None
         if run.index != NO_INDEX:
             values["map_index"] = run.index
             values["task_full_name"] = run.name
-            values["logger"] = child_logger(self.names_logger, run.name)
+            values["logger"] = child_logger(self.task_logger, run.name)
         if run.loop_count > 1:
             values["task_loop_count"] = run.loop_count
             values["task_loop_result"] = run.loop_result
