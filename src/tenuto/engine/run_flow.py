@@ -1,6 +1,5 @@
 """
-What `Flow.run` does: check what it was given, open the run's journal, run the flow to its end, and say how it
-went.
+What `Flow.run` does: check what it was given, open the run's journal, run the flow, and say how it went.
 
 The same function serves scripts, notebooks and the command line; only what it is handed differs.
 """
@@ -12,7 +11,7 @@ import logging
 import shlex
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +20,7 @@ from tenuto._base.ids import new_flow_run_id
 from tenuto._base.logging import get_logger
 from tenuto._base.names import two_words
 from tenuto.configuration import config, home_path
+from tenuto.core.flow import Flow
 from tenuto.engine import get_default_executor_class, get_default_flow_runner_class
 from tenuto.engine.record import RunRecord, microseconds
 from tenuto.engine.resume import Continuation, find_earlier
@@ -28,11 +28,13 @@ from tenuto.engine.run_context import parameter_values
 from tenuto.engine.state import Scheduled, State
 from tenuto.exceptions import PrefectException
 from tenuto.journal.home import Home
+from tenuto.journal.recorded import is_recorded
 from tenuto.journal.recorder import Recorder
 from tenuto.serialization.flow import canonical_graph
 
 if TYPE_CHECKING:
-    from tenuto.core.flow import Flow
+    from types import ModuleType
+
     from tenuto.engine.flow_runner import FlowRunner
     from tenuto.engine.resume import Earlier
     from tenuto.executors.base import Executor
@@ -86,6 +88,24 @@ def run_flow(
         ValueError: when the graph has a cycle or an unbound input.
     """
     given, options = split_keywords(flow, parameters, kwargs)
+    return run_with_options(flow, given, options, runner_cls)
+
+
+def run_with_options(
+    flow: Flow,
+    given: dict[str, Any],
+    options: dict[str, Any],
+    runner_cls: type[FlowRunner] | None = None,
+) -> State:
+    """
+    Run a flow as `run_flow` does, for callers that know parameters from options: the command line.
+
+    Args:
+        flow: the flow.
+        given: values of parameters.
+        options: those of `Flow.run` that are not parameters.
+        runner_cls: as for `run_flow`.
+    """
     flow.validate()
     check_known(flow, given)
     home = Home(home_path())
@@ -97,6 +117,8 @@ def run_flow(
     surrounding = current_context.current()
     surrounding.setdefault("caches", {})
     context = dict(options.pop("context", None) or {})
+    if earlier is not None:
+        context = {**recorded_context(earlier.view.header.context), **context}
     context["flow_run_id"] = (
         options.pop("flow_run_id", None) or context.get("flow_run_id") or new_flow_run_id()
     )
@@ -170,16 +192,14 @@ def check_required(flow: Flow, given: Mapping[str, Any]) -> None:
 
 
 def recorded_parameters(flow: Flow, recorded: Mapping[str, Any]) -> dict[str, Any]:
-    """
-    Return the values of an earlier run that can be used again: of parameters that still exist, and plain
-    JSON.
-    """
+    """Return an earlier run's values of parameters that still exist, as far as its record holds them."""
     names = {parameter.name for parameter in flow.parameters()}
-    return {
-        name: value
-        for name, value in recorded.items()
-        if name in names and not (isinstance(value, dict) and "$repr" in value)
-    }
+    return {name: value for name, value in recorded.items() if name in names and is_recorded(value)}
+
+
+def recorded_context(recorded: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what an earlier run was given as context, as far as its record holds the values themselves."""
+    return {name: value for name, value in recorded.items() if is_recorded(value)}
 
 
 def start_recording(
@@ -243,32 +263,31 @@ def say_how_to_continue(flow: Flow, record: RunRecord, name: str) -> None:
 
 def continue_command(flow: Flow, name: str) -> str:
     """Return the command, or where the flow is not at the top of a file the call, that continues a run."""
-    flows = _flows_beside(flow)
-    if flow.source_path is None or not flows:
+    module, flows = _module_with(flow)
+    if module is None:
         return f"flow.run(resume={name!r})"
-    path = Path(flow.source_path)
-    with suppress(
-        ValueError
-    ):  # A file elsewhere keeps its absolute path: that is the one that works from here.
-        path = path.relative_to(Path.cwd())
-    words = [
-        "tenuto",
-        "run",
-        "-p",
-        str(path),
-        *(["-n", flow.name] if len(flows) > 1 else []),
-        "--resume",
-        name,
-    ]
+    words = ["tenuto", "run", *_source_of(module)]
+    if len(flows) > 1:
+        words += ["-n", flow.name]
+    # A user's own name may look like an option.
+    words += [f"--resume={name}"] if name.startswith("-") else ["--resume", name]
     return shlex.join(words)
 
 
-def _flows_beside(flow: Flow) -> list[Flow]:
-    """
-    Return the flows at the top of the file that this process runs or has loaded, if `flow` is one of them.
-    """
+def _source_of(module: ModuleType) -> list[str]:
+    """Return the options by which the command line loads a module."""
+    if module.__spec__ is not None:
+        return ["-m", module.__spec__.name]  # Imported by name: its file by itself may lack its package.
+    path = Path(module.__file__ or "")
+    # A file elsewhere keeps its absolute path: that is the one that works from here.
+    return ["-p", str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)]
+
+
+def _module_with(flow: Flow) -> tuple[ModuleType | None, list[Flow]]:
+    """Return what this process runs or has loaded and has `flow` at its top, and the flows there."""
     for module in (sys.modules.get("__main__"), sys.modules.get("<flow>")):
-        flows = [value for value in vars(module).values() if isinstance(value, type(flow))] if module else []
-        if any(value is flow for value in flows) and getattr(module, "__file__", None):
-            return flows
-    return []
+        if module is not None and getattr(module, "__file__", None):
+            flows = {id(value): value for value in vars(module).values() if isinstance(value, Flow)}
+            if id(flow) in flows:
+                return module, list(flows.values())
+    return None, []
