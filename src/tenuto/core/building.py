@@ -135,7 +135,7 @@ def note_constructed(task: Task) -> None:
     opened = OPEN_FLOWS.get()
     # A flow that runs while another one is being built constructs tasks in its own name: no flow is active
     # then.
-    if opened and opened[-1].flow is active_flow():
+    if opened and not task.auto_generated and opened[-1].flow is active_flow():
         opened[-1].unused[task] = None
 
 

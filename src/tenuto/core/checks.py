@@ -30,8 +30,7 @@ def check_complete(flow: Flow) -> None:
                 f"Some tasks of {flow!r} get no value for a required argument: {which}. Call them with it."
             )
         )
-        for task in unbound:
-            error.add_note(f"{task!r} was added at {flow._graph.place(task)}")
+        flow._graph.note_places(error, list(unbound))
         raise error
 
 

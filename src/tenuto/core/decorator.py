@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, Unpack, overload
 
 from tenuto.core.function import FunctionTask
 
 if TYPE_CHECKING:
-    from tenuto.core.function import AsyncFunctionTask
     from tenuto.core.options import TaskOptions
 
 __all__ = ["task"]
@@ -20,16 +19,9 @@ R = TypeVar("R")
 class TaskDecorator(Protocol):
     """What `@task(...)` with options returns."""
 
-    @overload
-    def __call__(self, fn: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncFunctionTask[P, R]: ...
-    @overload
     def __call__(self, fn: Callable[P, R], /) -> FunctionTask[P, R]: ...
 
 
-@overload
-def task(
-    fn: Callable[P, Coroutine[Any, Any, R]], **task_init_kwargs: Unpack[TaskOptions]
-) -> AsyncFunctionTask[P, R]: ...
 @overload
 def task(fn: Callable[P, R], **task_init_kwargs: Unpack[TaskOptions]) -> FunctionTask[P, R]: ...
 @overload

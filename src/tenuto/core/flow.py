@@ -91,9 +91,9 @@ class Flow(FlowGraph):
         executor: Executor | None = None,
         run_config: Any = None,
         storage: Any = None,
-        tasks: Iterable[Task] | None = None,
+        tasks: Iterable[Any] | None = None,
         edges: Iterable[Edge] | None = None,
-        reference_tasks: Iterable[Task] | None = None,
+        reference_tasks: Iterable[Any] | None = None,
         state_handlers: Iterable[StateHandler] | None = None,
         on_failure: Callable[[Any, State], Any] | None = None,
         validate: bool | None = None,
@@ -369,7 +369,7 @@ class Flow(FlowGraph):
         self.add_task(task)
         self._graph.constants[task][key] = value
 
-    def replace(self, old: Task, new: Any, validate: bool | None = True) -> None:
+    def replace(self, old: Any, new: Any, validate: bool | None = True) -> None:
         """
         Put a task, or a plain value, in the place of a task.
 

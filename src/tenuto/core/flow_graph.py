@@ -13,7 +13,12 @@ from tenuto.core.task import Task
 
 
 class FlowGraph:
-    """The part of a flow that looks at its graph; `Flow` adds building and running."""
+    """
+    The part of a flow that looks at its graph; `Flow` adds building and running.
+
+    Tasks are taken as `Any` wherever users pass them: to a type checker, the call of a task is what its
+    function returns.
+    """
 
     def __init__(self) -> None:
         self._graph = Graph()
@@ -52,15 +57,15 @@ class FlowGraph:
         node = self._graph.nodes.get(task)
         return node is not None and bool(node.upstream or node.downstream)
 
-    def edges_to(self, task: Task) -> set[Edge]:
+    def edges_to(self, task: Any) -> set[Edge]:
         """Return the edges that end in a task; ValueError if it is not in the flow."""
         return set(self.upstream_edges(self._own(task)))
 
-    def edges_from(self, task: Task) -> set[Edge]:
+    def edges_from(self, task: Any) -> set[Edge]:
         """Return the edges that start from a task; ValueError if it is not in the flow."""
         return set(self.downstream_edges(self._own(task)))
 
-    def upstream_tasks(self, task: Task) -> set[Task]:
+    def upstream_tasks(self, task: Any) -> set[Task]:
         """Return the tasks that a task depends on directly; ValueError if it is not in the flow."""
         return set(self._graph.upstream(self._own(task)))
 
@@ -68,7 +73,7 @@ class FlowGraph:
         """Return the tasks that a task depends on, directly or not; ValueError if it is not in the flow."""
         return set(self._graph.reachable([self._own(task)], self._graph.upstream)) - {task}
 
-    def downstream_tasks(self, task: Task) -> set[Task]:
+    def downstream_tasks(self, task: Any) -> set[Task]:
         """Return the tasks that depend on a task directly; ValueError if it is not in the flow."""
         return set(self._graph.downstream(self._own(task)))
 
@@ -92,7 +97,7 @@ class FlowGraph:
         """Return the flow's parameters."""
         return {task for task in self.tasks if isinstance(task, Parameter)}
 
-    def sorted_tasks(self, root_tasks: Iterable[Task] | None = None) -> tuple[Task, ...]:
+    def sorted_tasks(self, root_tasks: Iterable[Any] | None = None) -> tuple[Task, ...]:
         """
         Return the tasks so that each comes after those that it depends on.
 
@@ -164,7 +169,7 @@ class FlowGraph:
             raise note_callsite(ValueError("reference tasks must be part of the flow."))
         self._reference_tasks = chosen
 
-    def _own(self, task: Task) -> Task:
-        if task not in self._graph.nodes:
+    def _own(self, task: Any) -> Task:
+        if not isinstance(task, Task) or task not in self._graph.nodes:
             raise note_callsite(ValueError(f"Task {task!r} was not found in Flow {self!r}"))
         return task

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeAlias, TypeVar, Unpack, overload
 
 from tenuto._base.callsite import note_callsite
 from tenuto.core.signatures import check_run
@@ -19,6 +19,12 @@ __all__ = ["FunctionTask"]
 
 P = ParamSpec("P")
 R = TypeVar("R", covariant=True)
+T = TypeVar("T")
+
+if TYPE_CHECKING:
+    Async: TypeAlias = "FunctionTask[P, Coroutine[Any, Any, T]]"
+    Upstream: TypeAlias = Iterable[Any] | None
+    TaskArgs: TypeAlias = Mapping[str, Any] | None
 
 
 class FunctionTask(Task, Generic[P, R]):
@@ -52,31 +58,27 @@ class FunctionTask(Task, Generic[P, R]):
 
         def run(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
 
-    # A call that uses none of the reserved keywords is checked against the function. ParamSpec has no way to
-    # add keywords to a signature, so each of the others needs one of them and checks nothing else.
+    # To a type checker, a call gives what the function returns, and of an `async def` what that is awaited
+    # for. A call with none of the reserved keywords is checked against the function. ParamSpec has no way to
+    # add keywords to a signature, so the other overloads need one of these and check nothing else.
     @overload  # type: ignore[override]  # what a function takes is narrower than what any task may take
+    def __call__(self: Async[P, T], *args: P.args, **kwargs: P.kwargs) -> T: ...
+    @overload
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
     @overload
-    def __call__(
-        self,
-        *args: Any,
-        upstream_tasks: Iterable[Any] | None,
-        mapped: bool = ...,
-        task_args: Mapping[str, Any] | None = ...,
-        flow: Flow | None = ...,
-        **kwargs: Any,
-    ) -> R: ...
+    def __call__(self: Async[P, T], *args: Any, upstream_tasks: Upstream, **kwargs: Any) -> T: ...
     @overload
-    def __call__(
-        self,
-        *args: Any,
-        task_args: Mapping[str, Any] | None,
-        mapped: bool = ...,
-        flow: Flow | None = ...,
-        **kwargs: Any,
-    ) -> R: ...
+    def __call__(self, *args: Any, upstream_tasks: Upstream, **kwargs: Any) -> R: ...
     @overload
-    def __call__(self, *args: Any, flow: Flow | None, mapped: bool = ..., **kwargs: Any) -> R: ...
+    def __call__(self: Async[P, T], *args: Any, task_args: TaskArgs, **kwargs: Any) -> T: ...
+    @overload
+    def __call__(self, *args: Any, task_args: TaskArgs, **kwargs: Any) -> R: ...
+    @overload
+    def __call__(self: Async[P, T], *args: Any, flow: Flow | None, **kwargs: Any) -> T: ...
+    @overload
+    def __call__(self, *args: Any, flow: Flow | None, **kwargs: Any) -> R: ...
+    @overload
+    def __call__(self: Async[P, T], *args: Any, mapped: bool, **kwargs: Any) -> T: ...
     @overload
     def __call__(self, *args: Any, mapped: bool, **kwargs: Any) -> R: ...
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -85,25 +87,14 @@ class FunctionTask(Task, Generic[P, R]):
 
     if TYPE_CHECKING:
 
-        def map(
-            self,
-            *args: Any,
-            upstream_tasks: Iterable[Any] | None = ...,
-            flow: Flow | None = ...,
-            task_args: Mapping[str, Any] | None = ...,
-            **kwargs: Any,
-        ) -> list[R]: ...
+        @overload
+        def map(self: Async[P, T], *args: Any, **kwargs: Any) -> list[T]: ...
+        @overload
+        def map(self, *args: Any, **kwargs: Any) -> list[R]: ...
+        def map(self, *args: Any, **kwargs: Any) -> Any: ...
 
     def _name_in_code(self) -> str:
         return self.name
-
-
-if TYPE_CHECKING:
-
-    class AsyncFunctionTask(FunctionTask[P, R]):
-        """A task made of an `async def`: a call stands for what it returns, `run` gives the coroutine."""
-
-        def run(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]: ...  # type: ignore[override]
 
 
 def _not_a_task(fn: Callable[..., Any], error: ValueError) -> ValueError:

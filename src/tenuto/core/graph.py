@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,8 @@ from tenuto.core.parameter import Parameter
 if TYPE_CHECKING:
     from tenuto.core.edge import Edge
     from tenuto.core.task import Task
+
+_PLACES_MAX = 20
 
 
 @dataclass(slots=True, eq=False)
@@ -101,7 +103,7 @@ class Graph:
                 "Use the same Parameter object wherever its value is needed."
             )
         error = note_callsite(ValueError(message))
-        error.add_note(f"{other!r} was added at {self.place(other)}")
+        self.note_places(error, [other])
         return error
 
     def remove_task(self, task: Task) -> None:
@@ -219,15 +221,27 @@ class Graph:
 
     def _cycle(self, held: set[Task]) -> ValueError:
         """Return the error for tasks that hold each other back."""
-        task = next(task for task in self.nodes if task in held)
+        task = self._first_added(held)
         walked: dict[Task, None] = {}
         while task not in walked:
             walked[task] = None
             task = next(other for other in self.upstream(task) if other in held)
         way = list(walked)
         cycle = way[way.index(task) :][::-1]
+        first = cycle.index(self._first_added(cycle))
+        cycle = cycle[first:] + cycle[:first]
         error = note_callsite(ValueError("Cycle found; flows must be acyclic!"))
-        error.add_note("Cycle: " + " -> ".join(f"{self.slugs[task]}" for task in [*cycle, cycle[0]]))
-        for task in cycle:
-            error.add_note(f"{task!r} was added at {self.place(task)}")
+        error.add_note("Cycle: " + " -> ".join(self.slugs[task] for task in [*cycle, cycle[0]]))
+        self.note_places(error, cycle)
         return error
+
+    def _first_added(self, tasks: Iterable[Task]) -> Task:
+        among = set(tasks)
+        return next(task for task in self.nodes if task in among)
+
+    def note_places(self, error: Exception, tasks: Sequence[Task]) -> None:
+        """Add to an error where tasks were called; of very many, the first ones will do."""
+        for task in tasks[:_PLACES_MAX]:
+            error.add_note(f"{task!r} was added at {self.place(task)}")
+        if len(tasks) > _PLACES_MAX:
+            error.add_note(f"... and {len(tasks) - _PLACES_MAX} more tasks")

@@ -199,7 +199,7 @@ def _warn_of_hidden_task(value: Any) -> None:
 def _constant_name(value: Any) -> str:
     # The text of a large value can take long to make, and would not be used.
     short = not hasattr(value, "__len__") or (
-        type(value) in (str, bytes, *_COLLECTIONS, range) and len(value) <= _NAME_LENGTH_MAX
+        type(value) in (str, bytes, *_COLLECTIONS) and len(value) <= _NAME_LENGTH_MAX
     )
     if short and len(text := repr(value)) <= _NAME_LENGTH_MAX:
         return text

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from tenuto.core.task import Task
 
 
-def replace_task(flow: Flow, old: Task, new: Any, validate: bool | None) -> None:
+def replace_task(flow: Flow, old: Any, new: Any, validate: bool | None) -> None:
     """Put a task or a plain value in the place of a task; see `Flow.replace`."""
-    flow._own(old)
+    old = flow._own(old)
     before = flow._graph, flow._reference_tasks
     # All or nothing: a replacement that is refused half-way must not leave half of it behind.
     flow._graph = flow._graph.copy()
