@@ -19,6 +19,8 @@ import msgspec
 from tenuto._base.masking import mask
 
 __all__ = [
+    "ENCODER",
+    "UNENCODABLE",
     "ErrorInfo",
     "Event",
     "Header",
@@ -207,7 +209,9 @@ class Event(msgspec.Struct, omit_defaults=True, gc=False, kw_only=True):
     """Only in `run.started`."""
 
 
-_encoder = msgspec.json.Encoder()
+ENCODER = msgspec.json.Encoder()
+UNENCODABLE = (UnicodeEncodeError, TypeError, ValueError, OverflowError, RecursionError)
+"""What the encoder raises for texts and values that JSON cannot hold; `encode_json` replaces those."""
 _decoder = msgspec.json.Decoder(Event)
 
 
@@ -218,10 +222,15 @@ def encode_json(event: Event) -> bytes:
     Text that UTF-8 cannot carry (lone surrogates) is replaced, never refused.
     """
     try:
-        return _encoder.encode(event)
-    except (UnicodeEncodeError, TypeError, ValueError, OverflowError, RecursionError):
+        return ENCODER.encode(event)
+    except UNENCODABLE:
         # Rare and off the hot path: a message or a parameter that JSON cannot hold must not cost the event.
-        return _encoder.encode(_cleaned(msgspec.structs.asdict(event)))
+        payload = ENCODER.encode(_cleaned(event))
+        if decode_json(payload) is not None:
+            return payload
+        # A line that no reader takes would hide all that follow it.
+        lost = f"A {event.kind} of {event.slug!r} could not be written."
+        return ENCODER.encode(Event(kind=Kind.NOTE, pseq=event.pseq, ts=event.ts, message=clean_text(lost)))
 
 
 def encode_line(event: Event) -> bytes:

@@ -57,9 +57,8 @@ class _NamesScript(Exception):
 
 
 def _names_script(frame: bytes) -> bool:
-    return (
-        b"__main__" in frame or b"<flow>" in frame
-    )  # As in pickling.SCRIPT_MODULES, which imports cloudpickle.
+    # The names are pickling.SCRIPT_MODULES: that module imports cloudpickle, which is not wanted here.
+    return b"__main__" in frame or b"<flow>" in frame
 
 
 class Sink:

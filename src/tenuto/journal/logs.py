@@ -104,6 +104,8 @@ class RunLogHandler(logging.Handler):
             self._drop(f"the log file has reached {self._bytes_max >> 20} MB")
         elif self._mark():
             self._append(line)
+        else:
+            self._drop(self._reason)
 
     def close(self) -> None:
         """Write the marker of what was dropped, if anything was, and close the file."""
@@ -148,14 +150,21 @@ class RunLogHandler(logging.Handler):
         try:
             written = os.write(self._fd, data)
             if written != len(data):
-                os.ftruncate(self._fd, self._size)
                 raise OSError("no room for a whole line")
         except OSError as error:
+            self._take_back()
             self._drop(error.strerror or str(error))
             return False
         self._lseq += 1
         self._size += written
         return True
+
+    def _take_back(self) -> None:
+        """Remove a line that was cut off: readers would stop at it."""
+        try:
+            os.ftruncate(self._fd, self._size)
+        except OSError:
+            pass  # The disk is broken; what readers can believe ends here.
 
     def _drop(self, reason: str) -> None:
         self._dropped += 1

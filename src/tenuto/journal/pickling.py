@@ -34,23 +34,26 @@ class ScriptPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle h
         if isinstance(obj, _FILES):
             # cloudpickle would read the file and put a copy of its text in its place.
             raise pickle.PicklingError("an open file cannot be pickled")
-        if (
-            isinstance(obj, type | FunctionType)
-            and _lookup(sys.modules.get("__main__"), obj.__qualname__) is obj
-        ):
-            script = getattr(sys.modules["__main__"], "__file__", None)
-            script = os.path.abspath(script) if script else ""
-            return load_from_script, (script, obj.__qualname__, _by_value(obj))
+        if isinstance(obj, type | FunctionType) and obj.__module__ in SCRIPT_MODULES:
+            module = sys.modules.get(obj.__module__)
+            if module is not None and _lookup(module, obj.__qualname__) is obj:
+                return load_from_script, (_path_of(module), obj.__qualname__, _by_value(obj, module))
         return super().reducer_override(obj)
 
 
-def _by_value(obj: Any) -> bytes:
+def _by_value(obj: Any, module: ModuleType) -> bytes:
+    is_main = module.__name__ == "__main__"  # That one goes by value anyhow.
+    if not is_main:
+        cloudpickle.register_pickle_by_value(module)
     try:
         data: bytes = cloudpickle.dumps(obj)
     except Exception:  # noqa: BLE001  # see below
         # A method that names a lock or an open file of the script cannot go by value; the script itself still
         # has it.
         return b""
+    finally:
+        if not is_main:
+            cloudpickle.unregister_pickle_by_value(module)
     return data
 
 

@@ -201,7 +201,7 @@ class Recorder:
             self._ended()
 
     def task_state(self, slug: str, index: int, state_name: str, *, message: str = "", **fields: Any) -> None:
-        """Record a state of a task run; `fields` are further ones of `Event`, left out where they say nothing."""
+        """Record a state of a task run; `fields` are what else of `Event` has something to say."""
         writer = self._writer
         if writer is not None and not writer.append(
             Event(
@@ -364,6 +364,7 @@ class Recorder:
             self._log_handler.close()
         if self._writer is None:
             return
+        self._warned = True  # What comes after the end, from a thread left over, is dropped without a word.
         self._writer.close()
         if self._kept_ready:
             succeeded = self._final_state in SUCCESSFUL_STATES

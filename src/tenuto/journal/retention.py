@@ -108,7 +108,9 @@ def prune_if_due(home: Home, settings: RecordSettings, now: float | None = None)
     report = PruneReport()
     try:
         hourly = not 0 <= moment - _modified(home.runs / ".pruned-runs") < RUNS_INTERVAL_SECONDS
-        if hourly or _modified(home.runs / ".kept") > _modified(home.runs / ".pruned-kept"):
+        kept = _modified(home.runs / ".kept")
+        # Also when both times are equal: file systems count in ticks of some milliseconds.
+        if hourly or (kept and kept >= _modified(home.runs / ".pruned-kept")):
             holders = [home.runs / name for name in sorted(_names(home.runs / ".kept"), reverse=True)]
             _prune_kept(home, holders, settings, moment, report, dry_run=False)
             _touch(home, "kept")

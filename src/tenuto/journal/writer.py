@@ -6,14 +6,17 @@ import os
 import threading
 import time
 import weakref
+import zlib
 from pathlib import Path
 
-from tenuto.journal.event import Event, Kind, encode_json, frame_line
+from tenuto.journal.event import ENCODER, UNENCODABLE, Event, Kind, encode_json, encode_line
 
 __all__ = ["JournalWriter"]
 
-_write = os.write
+_crc32 = zlib.crc32
+_encode = ENCODER.encode
 _time_ns = time.time_ns
+_write = os.write
 
 
 class JournalWriter:
@@ -66,13 +69,18 @@ class JournalWriter:
         False when the record has ended, and the event was dropped.
         """
         with self._lock:
-            if self.broken is not None:
-                return False
             if self._unsettled:
                 self._settle()
+            if self.broken is not None:
+                return False
             event.pseq = self._pseq + 1
             event.ts = _time_ns() // 1000
-            line = frame_line(encode_json(event))
+            # What `encode_line` does, without its calls: this is the hot path of every task run.
+            try:
+                payload = _encode(event)
+            except UNENCODABLE:
+                payload = encode_json(event)
+            line = b"%08x %b\n" % (_crc32(payload), payload)
             # An interrupt may come between the write and the counters; the next call then looks at the file.
             self._unsettled = True
             try:
@@ -111,7 +119,7 @@ class JournalWriter:
             event = Event(kind=Kind.INCOMPLETE, state=state, message=message, data={"reason": reason})
             event.pseq = self._pseq + 1
             event.ts = _time_ns() // 1000
-            line = frame_line(encode_json(event))
+            line = encode_line(event)
             try:
                 # A line cut off by the full disk would hide everything behind it from readers.
                 os.ftruncate(self._fd, self._size)
@@ -139,6 +147,7 @@ class JournalWriter:
         with self._lock:
             if self._fd >= 0:
                 fd, self._fd = self._fd, -1
+                self._unsettled = False
                 self.broken = self.broken or OSError("the journal is closed")
                 try:
                     os.close(fd)
@@ -153,7 +162,11 @@ class JournalWriter:
 
     def _settle(self) -> None:
         """After an interrupted `append`: find out whether its line reached the file."""
-        size = os.fstat(self._fd).st_size
+        try:
+            size = os.fstat(self._fd).st_size
+        except OSError as error:
+            self._give_up(error)
+            return
         if size > self._size:
             self._pseq += 1
             self._size = size

@@ -142,6 +142,16 @@ def test_what_json_cannot_hold_becomes_text_instead_of_an_error() -> None:
     assert sorted(event.data["b"]) == [1, 2]
 
 
+def test_an_event_of_wrong_types_becomes_a_note_and_hides_nothing_behind_it() -> None:
+    wrong = Event(kind=Kind.TASK_STATE, pseq=3, slug="a-1", index=object())  # type: ignore[arg-type]
+
+    event = decode_line(encode_line(wrong))
+
+    assert event is not None
+    assert (event.kind, event.pseq) == (Kind.NOTE, 3)
+    assert "a-1" in event.message
+
+
 def test_the_digest_of_an_event_is_half_of_a_sha256() -> None:
     assert len(event_digest(b"{}")) == 16
     assert event_digest(b"{}").hex() == "44136fa355b3678a1146ad16f7e8649e"
