@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from datetime import date, datetime
 from uuid import UUID
 
-__all__ = ["OUTPUT_BYTES_MAX", "TemplateError", "fill"]
+__all__ = ["OUTPUT_BYTES_MAX", "TemplateError", "field_names", "fill"]
 
 OUTPUT_BYTES_MAX = 4096
 _SPEC_LENGTH_MAX = 200
@@ -90,6 +90,17 @@ def fill(template: str, values: Mapping[str, object], *, as_path: bool) -> str:
     return text
 
 
+def field_names(template: str) -> frozenset[str]:
+    """
+    Return the names that a template uses; of `{parameters[key]}` it is `parameters`.
+
+    Raises:
+        TemplateError: for a template that `fill` refuses whatever the values are.
+    """
+    fields = [field for _, field, _ in _parse(template) if field is not None]
+    return frozenset(_field_parts(template, field)[0] for field in fields)
+
+
 @functools.lru_cache(maxsize=256)
 def _parse(template: str) -> tuple[tuple[str, str | None, str], ...]:
     """Return literal texts, each with field and format specification; refuse all other syntax."""
@@ -117,7 +128,8 @@ def _parse(template: str) -> tuple[tuple[str, str | None, str], ...]:
     return tuple(checked)
 
 
-def _value(template: str, field: str, values: Mapping[str, object]) -> object:
+def _field_parts(template: str, field: str) -> tuple[str, str | None]:
+    """Return the name and the index of a field."""
     match = _FIELD.fullmatch(field)
     if match is None:
         raise TemplateError(
@@ -126,10 +138,15 @@ def _value(template: str, field: str, values: Mapping[str, object]) -> object:
             "{parameters[name]}; attributes, further indices and positions are not offered.",
         )
     name, key = match.groups()
+    if key is not None and name != _INDEXED:
+        raise TemplateError(template, f"only `parameters` takes an index, not {name!r}.")
+    return name, key
+
+
+def _value(template: str, field: str, values: Mapping[str, object]) -> object:
+    name, key = _field_parts(template, field)
     if key is None:
         return values[name]
-    if name != _INDEXED:
-        raise TemplateError(template, f"only `parameters` takes an index, not {name!r}.")
     parameters = values[name]
     if not isinstance(parameters, Mapping):
         raise TemplateError(template, "`parameters` is not a mapping here.")

@@ -22,6 +22,7 @@ from tenuto.engine.transitions import Outcome
 
 if TYPE_CHECKING:
     from tenuto.core.edge import Edge
+    from tenuto.core.flow import Flow
     from tenuto.core.task import Task
     from tenuto.engine.flow_runner import FlowRunner
     from tenuto.executors.base import Executor
@@ -82,11 +83,6 @@ class FlowRun:
         """Let a task start from a state of an earlier run (R-RUN-13)."""
         state, _ = self.runner.initialize_run(state, {})
         task = node.task
-        if state.is_running() or state.is_looped():
-            raise ValueError(
-                f"The initial state of {task!r} is {state!r}; a task cannot start from there. "
-                "Pass finished or pending states in `task_states`."
-            )
         if state.is_finished() and (task.is_secret or task.resource_role is not None):
             state = Pending("Run again: its result is not kept.")
         if isinstance(state, Mapped):
@@ -103,9 +99,10 @@ class FlowRun:
     def work(self, executor: Executor) -> None:
         """Run all that can run; return when all is finished or, in a single pass, waits."""
         self.executor = executor
-        for node in self.nodes.values():
-            if node.held_by == 0:
-                self._admit(node.run)
+        # Chosen before the first is admitted: one that is final already releases others, and so admits them.
+        roots = [node for node in self.nodes.values() if node.held_by == 0]
+        for node in roots:
+            self._admit(node.run)
         while True:
             now = utc_now() if self.agenda.next_due is not None else None
             run = self.agenda.next_ready(now)
@@ -293,6 +290,23 @@ class FlowRun:
                 self._release_edge(downstream)
         if not children:
             self._complete(node)
+
+
+def check_task_states(flow: Flow, task_states: Mapping[Task, State]) -> None:
+    """
+    Refuse states that no task of the flow can start from: it would never run, and never finish (R-RUN-14).
+
+    Raises:
+        ValueError: naming the task and its state.
+    """
+    for task, state in task_states.items():
+        if task not in flow.tasks:
+            raise ValueError(f"`task_states` names {task!r}, which is not in the flow {flow.name!r}.")
+        if not (state.is_pending() or state.is_finished() or state.is_meta_state()) or state.is_looped():
+            raise ValueError(
+                f"The initial state of {task!r} is {state!r}, from which a task cannot start. "
+                "Pass finished or pending states in `task_states`."
+            )
 
 
 def follows_children(edge: Edge) -> bool:

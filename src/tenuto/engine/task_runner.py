@@ -17,7 +17,7 @@ from tenuto._base.context import context
 from tenuto._base.datetimes import utc_now
 from tenuto._base.ids import task_run_id
 from tenuto._base.logging import child_logger, get_logger
-from tenuto._base.templates import fill
+from tenuto._base.templates import TemplateError, field_names, fill
 from tenuto.configuration import config
 from tenuto.core.edge import Edge
 from tenuto.engine import caching
@@ -60,6 +60,9 @@ if TYPE_CHECKING:
 __all__ = ["TaskRunner"]
 
 Sources = list[tuple[Edge, Source]]
+
+# What differs between the children of a mapped task, beside their arguments.
+_OF_A_CHILD = frozenset({"map_index", "task_full_name", "task_run_id", "task_run_name"})
 
 
 class TaskRunner(Runner):
@@ -259,7 +262,9 @@ class TaskRunner(Runner):
         )
 
     def _written_result(self) -> Result | None:
-        """Return the Result that the value is to be written to, None unless it is to be (R-CKPT-1)."""
+        """Return the Result that the value is to be written to, None if it is not (R-CKPT-1, R-CKPT-3)."""
+        if self.result is None or type(self.result) is Result:
+            return None
         writes = self.task.checkpoint is not False and context.current().get("checkpointing")
         return self.result if writes else None
 
@@ -441,7 +446,25 @@ class TaskRunner(Runner):
                     f"{edge.key or edge.upstream_task.name}: {length}" for edge, length in lengths.items()
                 ),
             )
+        self._warn_shared_location(edge.key for edge, _ in mapped if edge.key is not None)
         return Mapped("Ready to proceed with mapping.", n_map_states=min(lengths.values()))
+
+    def _warn_shared_location(self, arguments: Iterable[str]) -> None:
+        """Warn when a template gives all children one location: each would replace the others' (R-CKPT-8)."""
+        template = self.task.target or (self.result.location if self.result is not None else None)
+        if not isinstance(template, str) or (not self.task.target and self._written_result() is None):
+            return
+        try:
+            names = field_names(template)
+        except TemplateError:
+            return  # each child fails with it
+        if names.isdisjoint({*_OF_A_CHILD, *arguments}):
+            self.logger.warning(
+                "%s: All children have the result location %r and replace each other's. "
+                "Put {map_index} or an argument into it.",
+                self._target_name(),
+                template,
+            )
 
 
 class _Given(Source):

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tenuto._base.templates import OUTPUT_BYTES_MAX, TemplateError, fill
+from tenuto._base.templates import OUTPUT_BYTES_MAX, TemplateError, field_names, fill
 
 DATE = datetime(2021, 12, 21, 16, 26, 44, 605869, tzinfo=UTC)
 ID = UUID("12345678-1234-5678-1234-567812345678")
@@ -292,6 +292,14 @@ def test_no_template_does_more_than_fill_in_names(template: str) -> None:
     except (TemplateError, KeyError):
         return
     assert len(text) <= OUTPUT_BYTES_MAX
+
+
+def test_the_names_that_a_template_uses_can_be_asked_for() -> None:
+    assert field_names("{date:%Y}/{parameters[env]}-{x}{x}") == {"date", "parameters", "x"}
+    assert field_names("plain") == frozenset()
+    for template in ("{x.y}", "{x[0]}", "{", "{x!r}"):
+        with pytest.raises(TemplateError):
+            field_names(template)
 
 
 def test_errors_say_what_is_wrong_and_pickle() -> None:
