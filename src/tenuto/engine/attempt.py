@@ -45,8 +45,8 @@ class Attempt:
         special: `run` is a coroutine function, has a timeout, or its output goes to the log.
         write_to: the Result that the value is written to, or None when nothing is written.
         writes_none: a None is written like any other value (R-TGT-8).
-        keep: stores a copy of the value for a resume, under `slug` and `index`, and returns its reference; None
-            when it is not to be kept.
+        keep: stores a copy of the value for a resume, under `slug` and `index`, and returns its reference;
+            None when it is not to be kept.
         template_values: fill the location of `write_to`.
     """
 
@@ -134,7 +134,7 @@ def _call(run: Callable[..., Any], inputs: dict[str, Any]) -> Any:
 
 
 def is_coroutine_function(run: Callable[..., Any]) -> bool:
-    """Say whether calling `run` gives a coroutine; looks at the code, which is quick, wherever there is code."""
+    """Say whether calling `run` gives a coroutine; looks at the code where there is any, which is quick."""
     code = getattr(run, "__code__", None)
     return inspect.iscoroutinefunction(run) if code is None else bool(code.co_flags & inspect.CO_COROUTINE)
 
@@ -182,7 +182,7 @@ def _in_thread(fn: Callable[[], Any], timeout: float | None) -> Any:
     def target() -> None:
         try:
             outcome["value"] = fn()
-        except BaseException as error:  # carried over to the thread that waits, signals included
+        except BaseException as error:  # noqa: BLE001  # carried over to the thread that waits
             outcome["error"] = error
 
     # Daemon: a body that outlives its timeout must not keep the interpreter from ending.

@@ -15,7 +15,8 @@ from tenuto._base.logging import get_logger
 from tenuto.core.nodes import Constant
 from tenuto.engine.agenda import Agenda
 from tenuto.engine.attempt import Attempt, perform
-from tenuto.engine.nodes import NO_INDEX, Children, TaskNode, TaskRun, released, source_for
+from tenuto.engine.nodes import NO_INDEX, TaskNode, TaskRun
+from tenuto.engine.sources import Children, released, source_for
 from tenuto.engine.state import Cached, Looped, Mapped, Pending, Resume, Scheduled, State, Success
 from tenuto.engine.task_runner import count_attempt, loop
 from tenuto.engine.transitions import Outcome

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 from tenuto._base.context import context as current_context
 from tenuto._base.logging import get_logger
 from tenuto.engine import caching, get_default_executor_class, get_default_task_runner_class
-from tenuto.engine.flow_run import FlowRun
+from tenuto.engine.flow_run import FlowRun, check_task_states
 from tenuto.engine.run_context import flow_run_context
 from tenuto.engine.runner import Runner
 from tenuto.engine.signals import ENDRUN
-from tenuto.engine.state import Failed, Pending, Running, State
+from tenuto.engine.state import Cancelled, Failed, Pending, Running, State
 from tenuto.engine.task_runner import TaskRunner
 from tenuto.engine.transitions import flow_state
 
@@ -92,6 +92,7 @@ class FlowRunner(Runner):
         wanted = set(return_tasks or ())
         if not wanted <= set(self.flow.tasks):
             raise ValueError("Some tasks provided to `return_tasks` were not found in the flow.")
+        check_task_states(self.flow, task_states or {})
         state, values = self.initialize_run(state or Pending(), dict(context or {}))
         if state.is_finished():
             state.result = {task: Pending("Task not run.") for task in wanted}
@@ -137,7 +138,9 @@ class FlowRunner(Runner):
             get_logger(self.flow.name).exception("Unexpected error occured in FlowRunner: %r", error)
         except BaseException as error:
             # KeyboardInterrupt and SystemExit leave `flow.run` (R-RUN-17); the record says how the run ended.
-            self._record_end(Failed(f"Interrupted: {error!r}"))
+            interrupted = Cancelled(f"Interrupted: {error!r}")
+            interrupted.cause = "cancelled-by-user" if isinstance(error, KeyboardInterrupt) else None
+            self._record_end(interrupted)
             raise
         finally:
             caching.publish(current_context.current().get("caches", {}), run.cached)

@@ -58,7 +58,7 @@ class RunRecord:
         runner.home = self.home
 
     def _code_of(self, task: Task) -> str:
-        """Return the fingerprint of a task's code; the same function in many tasks is looked at once a run."""
+        """Return the fingerprint of a task's code; a function in many tasks is looked at once a run."""
         shared = task.run if isinstance(task.run, FunctionType) and task.version is None else task
         code = self._codes.get(shared)
         if code is None:

@@ -77,7 +77,8 @@ def find_earlier(home: Home, flow: Flow, wanted: object) -> Earlier | None:
             )
     if earlier.view.incomplete:
         raise NothingToResume(
-            f"The record of run {earlier.name!r} is incomplete ({earlier.view.incomplete}); it cannot be continued."
+            f"The record of run {earlier.name!r} is incomplete ({earlier.view.incomplete}); "
+            "it cannot be continued."
         )
     if not earlier.view.is_finished and is_alive(earlier.view.header):
         raise NothingToResume(
@@ -95,8 +96,8 @@ def _newest_unsuccessful(home: Home, flow: Flow) -> Earlier:
         if not earlier.view.is_successful:
             return earlier
     raise NothingToResume(
-        f"There is no unsuccessful run of flow {flow.name!r} from {flow.source_path or 'this notebook'} to continue. "
-        "See what there is with: tenuto history"
+        f"There is no unsuccessful run of flow {flow.name!r} from {flow.source_path or 'this notebook'} "
+        "to continue. See what there is with: tenuto history"
     )
 
 
@@ -140,9 +141,7 @@ def reason_to_run(earlier: TaskView | None, code: str, inputs: Mapping[str, str]
 
 
 def runs_always(task: Task) -> bool:
-    """
-    Say whether a task is never taken over: parameters, secrets, resources, and what must not be persisted.
-    """
+    """Say whether a task is never taken over: parameters, secrets, resources, what is not persisted."""
     return (
         isinstance(task, Parameter)
         or task.checkpoint is False
@@ -171,10 +170,7 @@ class Continuation:
         )
 
     def reuse(self, run: TaskRun) -> State | None:
-        """
-        Return the state that takes a task run's earlier result over, or None: then it runs, and the log says
-        why.
-        """
+        """Return the state that takes an earlier result over, or None: it runs, and the log says why."""
         task = run.node.task
         if runs_always(task):
             return None
@@ -182,7 +178,8 @@ class Continuation:
         earlier = self._find(run)
         reason = reason_to_run(earlier, code, run.inputs)
         if reason is None:
-            assert earlier is not None and earlier.result is not None
+            assert earlier is not None
+            assert earlier.result is not None
             try:
                 value = self._load(task, earlier.result)
             except (OSError, PrefectException, ValueError) as error:

@@ -47,8 +47,7 @@ _OF_A_FLOW_RUN = [
 
 def flow_run_context(flow: Flow, given: Mapping[str, Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
     """
-    Return the context of a flow run: the surrounding context, the values `given` for this run, and the run's
-    own.
+    Return the context of a flow run: the surrounding one, with what this run was given and what it adds.
 
     Args:
         flow: the flow.

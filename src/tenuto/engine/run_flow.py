@@ -22,6 +22,7 @@ from tenuto._base.names import two_words
 from tenuto.configuration import config, home_path
 from tenuto.core.flow import Flow
 from tenuto.engine import get_default_executor_class, get_default_flow_runner_class
+from tenuto.engine.flow_run import check_task_states
 from tenuto.engine.record import RunRecord, microseconds
 from tenuto.engine.resume import Continuation, find_earlier
 from tenuto.engine.run_context import parameter_values
@@ -114,6 +115,7 @@ def run_with_options(
         given = {**recorded_parameters(flow, earlier.view.header.parameters), **given}
     check_required(flow, given)
 
+    check_task_states(flow, options.get("task_states") or {})
     surrounding = current_context.current()
     surrounding.setdefault("caches", {})
     context = dict(options.pop("context", None) or {})
@@ -155,9 +157,7 @@ def run_with_options(
 def split_keywords(
     flow: Flow, parameters: Mapping[str, Any] | None, keywords: Mapping[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """
-    Tell values of parameters from options: a parameter of the flow wins over an option of the same name.
-    """
+    """Tell values of parameters from options; a parameter wins over an option of the same name."""
     names = {parameter.name for parameter in flow.parameters()}
     given, options = dict(parameters or {}), {}
     for name, value in keywords.items():
@@ -211,9 +211,7 @@ def start_recording(
     executor: Executor,
     earlier: Earlier | None,
 ) -> Recorder:
-    """
-    Open the journal of a run with the header of shapes 3. A home that cannot be written costs one warning.
-    """
+    """Open the journal of a run; a home that cannot be written costs one warning."""
     outer = current_context.current()
     return Recorder.start(
         home.path,

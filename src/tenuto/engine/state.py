@@ -68,7 +68,7 @@ class State:
     cause: str | None = None
     """What went wrong around the code: `crashed`, `lease-lost`, `storage`, `drained`, …; else None."""
     error: BaseException | None = None
-    """On a flow run's state: what went wrong outside of its tasks. Its `result` stays the dict of their states."""
+    """On a flow run's state: what went wrong outside of its tasks; `result` is the dict of their states."""
 
     message: str | None
     _context: Any

@@ -22,10 +22,11 @@ from tenuto.configuration import config
 from tenuto.core.edge import Edge
 from tenuto.engine import caching
 from tenuto.engine.attempt import Attempt, is_coroutine_function, perform
-from tenuto.engine.nodes import NO_INDEX, Source, TaskNode, TaskRun
+from tenuto.engine.nodes import NO_INDEX, TaskNode, TaskRun
 from tenuto.engine.result import Result, ResultNotImplementedError
 from tenuto.engine.runner import Runner
 from tenuto.engine.signals import ENDRUN
+from tenuto.engine.sources import Source
 from tenuto.engine.state import (
     Cached,
     Failed,
@@ -77,7 +78,7 @@ class TaskRunner(Runner):
 
     logger = get_logger("TaskRunner")
     # What a flow run hands to the runners of its tasks; by itself, a runner records and continues nothing.
-    flow_context: dict[str, Any] = {}
+    flow_context: Mapping[str, Any] = {}
     code = ""
     constants: Mapping[str, Any] = {}
     constant_digests: Mapping[str, str] = {}
@@ -169,7 +170,7 @@ class TaskRunner(Runner):
     def context_for(self, run: TaskRun) -> dict[str, Any]:
         """Return the context of one task run (R-CTX-3); each run has a dict of its own."""
         task, slug = self.task, self.slug
-        values = self.flow_context.copy()
+        values = dict(self.flow_context)
         values["task_name"] = values["task_full_name"] = task.name
         values["task_slug"] = values["task_id"] = slug
         values["task_tags"] = task.tags
@@ -330,7 +331,7 @@ class TaskRunner(Runner):
             raise ENDRUN(self._unexpected(error, f"Unexpected error: {error!r}")) from error
         try:
             return Cached(f"Result found at task target {location}", result=result.read(location))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # see below
             # An unreadable target is no result: say so and compute it again (reliability 3.6).
             self.logger.warning(
                 "%s: The target %s exists but cannot be read (%r); the task runs and writes it anew.",
@@ -387,7 +388,8 @@ class TaskRunner(Runner):
             decision = check_for_retry(task, state, run.run_count, utc_now())
             if decision.mismatch is not None:
                 self.logger.info(
-                    "%s: Skipping retry. Exception of type '%s' is not an instance of the retry on exception types.",
+                    "%s: Skipping retry. Exception of type '%s' is not an instance of the retry on exception "
+                    "types.",
                     self._target_name(),
                     decision.mismatch,
                 )
@@ -412,10 +414,7 @@ class TaskRunner(Runner):
     # ------------------------------------------------------------------ mapping
 
     def begin_map(self, run: TaskRun, sources: Sequence[tuple[Edge, Source | None]]) -> State:
-        """
-        Decide whether a mapped task can be expanded: `Mapped` with the number of children, or its final
-        state.
-        """
+        """Decide whether a mapped task is expanded: `Mapped` with the number of children, or its end."""
         self.logger.info("Task '%s': Starting task run...", run.name)
         try:
             state = self.change(run, self._map_state(run, sources))
@@ -440,7 +439,7 @@ class TaskRunner(Runner):
             return Failed(NOTHING_TO_MAP)
         if len(set(lengths.values())) > 1:
             self.logger.warning(
-                "%s: Mapped arguments have different lengths (%s); the shortest counts and the rest is ignored.",
+                "%s: Mapped arguments have different lengths (%s); the shortest one counts.",
                 self._target_name(),
                 ", ".join(
                     f"{edge.key or edge.upstream_task.name}: {length}" for edge, length in lengths.items()

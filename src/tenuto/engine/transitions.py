@@ -90,6 +90,8 @@ def state_of(outcome: Outcome) -> State:
         state = failure.state
         if outcome.result is not None:
             state._result = outcome.result
+        if isinstance(state, Looped) and state.message is None:
+            state.message = f"Task is looping ({state.loop_count})"
         return state
     return Failed(f"Error during execution of task: {failure!r}", result=failure)
 
@@ -137,8 +139,7 @@ def check_upstream_skipped(
 
 def check_trigger(task: Task, upstream_states: dict[Edge, State]) -> tuple[State | None, Exception | None]:
     """
-    Ask the task's trigger; return the state that ends the run (None: go on) and the error of a broken
-    trigger.
+    Ask the task's trigger; return the state that ends the run (None: go on) and a broken trigger's error.
 
     A trigger says no by returning something falsy, or sets a state itself by raising its signal.
     """
@@ -147,7 +148,7 @@ def check_trigger(task: Task, upstream_states: dict[Edge, State]) -> tuple[State
             return None, None
     except PrefectStateSignal as signal:
         return signal.state, None
-    except Exception as error:  # whatever a user's trigger raises is this task's failure, not the runner's
+    except Exception as error:  # noqa: BLE001  # a user's trigger; what it raises is this task's failure
         message = f"Unexpected error while checking task trigger: {error!r}"
         return TriggerFailed(message, result=error), error
     return TriggerFailed("Trigger failed"), None
@@ -234,10 +235,7 @@ FLOW_RUN_TRANSITIONS: Mapping[type[State] | None, tuple[type[State], ...]] = {
 def is_transition(
     table: Mapping[type[State] | None, tuple[type[State], ...]], old: type[State] | None, new: type[State]
 ) -> bool:
-    """
-    Say whether a run in state `old` (None: a new one) may become `new`; subclasses follow their nearest
-    parent.
-    """
+    """Say whether a run in `old` (None: new) may become `new`; subclasses follow their nearest parent."""
     row = next((table[cls] for cls in old.__mro__ if cls in table), ()) if old is not None else table[None]
     if issubclass(old or State, Submitted | Queued):
         row = table[Submitted]

@@ -40,9 +40,7 @@ class Executor:
         raise NotImplementedError(f"{type(self).__name__} must define `submit`.")
 
     def wait(self, futures: Any) -> Any:
-        """
-        Return `futures`, any nesting of lists, tuples and dicts of what `submit` returned, as their values.
-        """
+        """Return the values of `futures`: any nesting of lists, tuples and dicts of what `submit` gave."""
         raise NotImplementedError(f"{type(self).__name__} must define `wait`.")
 
     def __repr__(self) -> str:
