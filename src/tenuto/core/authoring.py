@@ -15,7 +15,7 @@ from tenuto._base.datetimes import utc_now
 from tenuto.core.annotations import EdgeAnnotation, read_annotations
 from tenuto.core.building import MAPPED_BODY, MappedBody, active_flow, active_tags, refuse_mapping_inside_body
 from tenuto.core.decorator import task
-from tenuto.core.nodes import as_task
+from tenuto.core.nodes import Constant, as_task
 from tenuto.core.task import Task
 from tenuto.engine.signals import PAUSE
 
@@ -129,8 +129,8 @@ def _argument(value: Any, body: MappedBody) -> Task:
     if body.arguments.get(source, wish) != wish:
         # The same task twice, once mapped and once whole: the second one gets a node of its own.
         source = Same(name=source.name).bind(source, flow=body.flow)
-    if wish != (False, False):
-        body.flow.add_task(source)  # a constant that is not in the flow would be taken as a whole
+    if wish != (False, False) or not isinstance(source, Constant):
+        body.flow.add_task(source)  # a constant that is no node would be taken for its value, as a whole
     body.arguments[source] = wish
     return source
 

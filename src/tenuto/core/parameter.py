@@ -21,31 +21,10 @@ if TYPE_CHECKING:
 __all__ = ["DateTimeParameter", "Parameter"]
 
 
-class Parameter(Task):
-    """
-    A value that is given when the flow is run: `flow.run(parameters={"name": ...})` or `flow.run(name=...)`.
-
-    Args:
-        name: unique in a flow.
-        default: used when no value is given; None is a default too.
-        required: whether a run without a value is refused; default: whether there is no default.
-        tags: as of every task.
-        schema: JSON Schema of the value, for forms and checks; default: none.
-    """
+class ParameterTask(Task):
+    """What a parameter does; `Parameter` is how it is made."""
 
     joins_blocks: ClassVar[bool] = False
-
-    if TYPE_CHECKING:
-        # A parameter is passed to tasks where their functions expect a value, whatever its type.
-        def __new__(
-            cls,
-            name: str,
-            default: Any = ...,
-            required: bool | None = None,
-            tags: Iterable[str] | None = None,
-            *,
-            schema: dict[str, Any] | None = None,
-        ) -> Any: ...
 
     def __init__(
         self,
@@ -103,6 +82,32 @@ class Parameter(Task):
         return self.default
 
 
+class Parameter(ParameterTask):
+    """
+    A value that is given when the flow is run: `flow.run(parameters={"name": ...})` or `flow.run(name=...)`.
+
+    Args:
+        name: unique in a flow.
+        default: used when no value is given; None is a default too.
+        required: whether a run without a value is refused; default: whether there is no default.
+        tags: as of every task.
+        schema: JSON Schema of the value, for forms and checks; default: none.
+    """
+
+    if TYPE_CHECKING:
+        # A parameter is passed to tasks where their functions expect a value, whatever its type. Type
+        # checkers take the signature from here only because `__init__` is further up.
+        def __new__(
+            cls,
+            name: str,
+            default: Any = ...,
+            required: bool | None = None,
+            tags: Iterable[str] | None = None,
+            *,
+            schema: dict[str, Any] | None = None,
+        ) -> Any: ...
+
+
 class DateTimeParameter(Parameter):
     """
     A parameter whose value is a date and time: texts are parsed, and without an offset taken as UTC.
@@ -111,19 +116,33 @@ class DateTimeParameter(Parameter):
         required: stays True when a default is given.
     """
 
-    def __init__(
-        self,
-        name: str,
-        default: Any = NO_DEFAULT,
-        required: bool = True,
-        tags: Iterable[str] | None = None,
-        *,
-        schema: dict[str, Any] | None = None,
-    ) -> None:
-        if isinstance(default, bool):
-            # Before there were defaults, `required` was the second argument.
-            default, required = NO_DEFAULT, default
-        super().__init__(name, default=default, required=required, tags=tags, schema=schema)
+    if TYPE_CHECKING:
+
+        def __new__(
+            cls,
+            name: str,
+            default: Any = ...,
+            required: bool = ...,
+            tags: Iterable[str] | None = None,
+            *,
+            schema: dict[str, Any] | None = None,
+        ) -> Any: ...
+
+    else:
+
+        def __init__(
+            self,
+            name,
+            default=NO_DEFAULT,
+            required=True,
+            tags=None,
+            *,
+            schema=None,
+        ):
+            if isinstance(default, bool):
+                # Before there were defaults, `required` was the second argument.
+                default, required = NO_DEFAULT, default
+            super().__init__(name, default=default, required=required, tags=tags, schema=schema)
 
     def run(self) -> datetime | None:
         """

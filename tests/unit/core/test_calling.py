@@ -310,7 +310,7 @@ def test_copy_of_a_parameter_needs_a_name() -> None:  # R-PARAM-7
     copied = Parameter("a", default=1).copy("b", tags=["t"])
     assert (copied.name, copied.slug, copied.default, copied.tags) == ("b", "b", 1, {"t"})
     with pytest.raises(TypeError, match="name"):
-        Parameter("a").copy()  # type: ignore[call-arg]  # what is refused
+        Parameter("a").copy()
 
 
 def test_signature_objects_are_read_once_per_function(monkeypatch: pytest.MonkeyPatch) -> None:

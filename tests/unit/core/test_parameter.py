@@ -36,8 +36,8 @@ def test_default_of_a_required_parameter_warns_that_it_is_never_used() -> None:
 
 # R-PARAM-3 [seed S-6]
 def test_parameter_is_a_root_task_with_its_name_as_slug() -> None:
-    parameter = Parameter("p", default=1, tags=["t"], schema={"type": "integer"})
-    assert isinstance(parameter, Task)
+    parameter: Any = Parameter("p", default=1, tags=["t"], schema={"type": "integer"})
+    assert issubclass(Parameter, Task)
     assert (parameter.name, parameter.slug, parameter.tags) == ("p", "p", {"t"})
     assert parameter.checkpoint is True
     assert isinstance(parameter.result, PrefectResult)
