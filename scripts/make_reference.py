@@ -1,5 +1,5 @@
 """
-Make the pages of docs/reference that say what the code says already: settings.md and api.md.
+Make the pages of docs/reference that say what the code says already: settings.md, api.md and journal.md.
 
     python scripts/make_reference.py            write them
     python scripts/make_reference.py --check    say which are not current, and fail
@@ -218,7 +218,13 @@ def sentence(thing: Any) -> str:
 
 def pages() -> dict[Path, str]:
     """Return the pages as they should be."""
-    return {REFERENCE / "settings.md": settings_page(), REFERENCE / "api.md": api_page()}
+    from scripts import journal_reference
+
+    return {
+        REFERENCE / "settings.md": settings_page(),
+        REFERENCE / "api.md": api_page(),
+        REFERENCE / "journal.md": journal_reference.page(),
+    }
 
 
 def main() -> int:
@@ -237,4 +243,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))  # As the tests have it: `scripts` is a package of the repository.
     raise SystemExit(main())
