@@ -6,7 +6,7 @@ from typing import Any
 
 from tenuto._base.collections import DotDict
 
-__all__ = ["MASK", "Config", "ConfigKeyError"]
+__all__ = ["MASK", "Config", "ConfigKeyError", "masked"]
 
 MASK = "****"
 
@@ -60,7 +60,7 @@ class Config(DotDict):
         return type(self)(self)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__}: {_masked(self)}>"
+        return f"<{type(self).__name__}: {masked(self)}>"
 
     def _converted(self, key: str, value: Any) -> Any:
         kind = _SecretConfig if key == "secrets" or isinstance(self, _SecretConfig) else Config
@@ -73,12 +73,13 @@ class _SecretConfig(Config):
     """Settings of which no value is ever shown."""
 
 
-def _masked(settings: Config) -> dict[str, Any]:
+def masked(settings: Config) -> dict[str, Any]:
+    """Return settings to be shown: what is a secret by its place or its name is `****`."""
     hide = isinstance(settings, _SecretConfig)
     shown: dict[str, Any] = {}
     for key, value in settings.items():
         if isinstance(value, Config):
-            shown[key] = _masked(value)
+            shown[key] = masked(value)
         elif hide or (value and _SECRET_KEY.search(key)):
             shown[key] = MASK
         else:
