@@ -37,6 +37,8 @@ BYTES_MAX = 64 << 20
 PROVENANCE_PREFIX = "p:"
 
 _DEPTH_MAX = 100
+_PIECE_BYTES = 16
+"""What a piece costs besides its own bytes."""
 _sha256 = hashlib.sha256
 
 
@@ -99,11 +101,16 @@ class _Walk:
     def put(self, tag: str, data: Any = b"") -> None:
         """Hash one piece: its tag, its length, its bytes."""
         size = memoryview(data).nbytes
-        self._left -= size + 16
+        self._left -= size + _PIECE_BYTES
         if self._left < 0:
             raise _NoDigest
         self._hash.update(f"{tag}\0{size}\0".encode("utf-8", "surrogatepass"))
         self._hash.update(data)
+
+    def need(self, size: int) -> None:
+        """Give up at once on what is known to need more bytes than are left."""
+        if size > self._left:
+            raise _NoDigest
 
     def add(self, value: Any, depth: int) -> None:
         """Hash a value of any known type."""
@@ -150,6 +157,7 @@ class _Walk:
         """Hash a sequence in its order."""
         if type(values) is list and self.add_plain(tag, values):
             return
+        self.need(count * _PIECE_BYTES)
         self.put(tag, struct.pack("<q", count))
         for value in values:
             self.add(value, depth + 1)
@@ -164,6 +172,7 @@ class _Walk:
 
     def add_unordered(self, tag: str, values: Iterable[Any], count: int, depth: int) -> None:
         """Hash items whose order does not count: by their own digests, sorted."""
+        self.need(count * _PIECE_BYTES)
         self.put(tag, struct.pack("<q", count))
         for one in sorted(self._apart(value, depth) for value in values):
             self.put("item", one)

@@ -18,6 +18,9 @@ class Walk(Protocol):
     def put(self, tag: str, data: Any = b"") -> None:
         """Hash one piece."""
 
+    def need(self, size: int) -> None:
+        """Give up at once on what needs more bytes than are left."""
+
     def add(self, value: Any, depth: int) -> None:
         """Hash a value."""
 
@@ -45,6 +48,7 @@ def _add_array(walk: Walk, array: Any, depth: int) -> bool:
     import numpy
 
     dtype = array.dtype
+    walk.need(array.nbytes)  # Before it is copied into one piece.
     walk.put("dtype", _dtype_text(dtype))
     walk.put("shape", repr(array.shape).encode())
     if dtype.kind == "O" or dtype.hasobject:
@@ -95,6 +99,7 @@ def add_pandas(walk: Walk, value: Any, depth: int) -> bool:
     import pandas
 
     if isinstance(value, pandas.DataFrame) and type(value) is pandas.DataFrame:
+        walk.need(int(value.memory_usage(index=False).sum()))
         walk.put("pandas.DataFrame")
         walk.add(value.index, depth + 1)
         walk.add(value.columns, depth + 1)

@@ -69,9 +69,10 @@ class Sink:
     existing file of the name (a hard link into an older run, perhaps) is unlinked first, never overwritten.
     """
 
-    def __init__(self, path: Path, cap: int) -> None:
+    def __init__(self, path: Path, cap: int, *, durable: bool = False) -> None:
         self.path = path
         self.cap = cap
+        self.durable = durable
         self.length = 0
         self.refuse_scripts = False
         self._sha256 = hashlib.sha256()
@@ -89,11 +90,19 @@ class Sink:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            os.close(self._fd)
+            if kind is None and self.durable:
+                os.fsync(self._fd)
+        except OSError:
+            self._remove()
+            raise
         finally:
+            os.close(self._fd)
             if kind is not None:
-                with contextlib.suppress(OSError):  # The error on its way tells more than a failed clean-up.
-                    os.unlink(self.path)
+                self._remove()
+
+    def _remove(self) -> None:
+        with contextlib.suppress(OSError):  # The error on its way tells more than a failed clean-up.
+            os.unlink(self.path)
 
     def write(self, data: Any) -> int:
         """Append bytes or any contiguous buffer of bytes; the C pickler calls this too."""

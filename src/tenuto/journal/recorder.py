@@ -6,10 +6,10 @@ Nothing here stops user code.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import shutil
+import stat
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any, Self
 
 import msgspec
 
-from tenuto._base.files import ensure_private_dir
+from tenuto._base.files import ensure_private_dir, is_storage_fault
 from tenuto._base.ids import task_run_id
 from tenuto._base.logging import get_logger
 from tenuto._base.masking import mask
@@ -283,7 +283,11 @@ class Recorder:
         except OSError as error:
             return NotKept(f"the disk refused it: {_told(error)}")
         outcome = keep_file(
-            value, path, min(settings.value_bytes_max, left), allow_pickle=settings.allow_pickle
+            value,
+            path,
+            min(settings.value_bytes_max, left),
+            allow_pickle=settings.allow_pickle,
+            durable=settings.durable,
         )
         if isinstance(outcome, NotKept) and outcome.over_cap and left < settings.value_bytes_max:
             return NotKept("this run has kept as much as all runs together may (history.results_max_gb)")
@@ -309,7 +313,8 @@ class Recorder:
         source = Path(from_folder) / KEPT_FOLDER / ref.location
         target = self._kept_path(slug, index)
         try:
-            if os.stat(source, follow_symlinks=False).st_size != ref.length:
+            status = os.lstat(source)
+            if not stat.S_ISREG(status.st_mode) or status.st_size != ref.length:
                 return None
             self._make_kept_folder()
             _link_or_copy(source, target)
@@ -429,12 +434,12 @@ def _link_or_copy(source: Path, target: Path) -> None:
     """
     target.unlink(missing_ok=True)
     try:
-        os.link(source, target, follow_symlinks=False)
+        os.link(source, target)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_storage_fault(error):
             raise
         try:
-            shutil.copyfile(source, target, follow_symlinks=False)
+            shutil.copyfile(source, target)
             os.chmod(target, 0o600)
         except OSError:
             target.unlink(missing_ok=True)

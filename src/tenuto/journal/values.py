@@ -69,10 +69,12 @@ def inline(value: object) -> ResultRef | None:
 _NONE = ResultRef("inline", "", "json", hashlib.sha256(b"null").hexdigest(), 4, msgspec.Raw(b"null"))
 
 
-def keep_file(value: object, path: Path, cap: int, *, allow_pickle: bool = True) -> ResultRef | NotKept:
-    """Keep a value in a file, whatever its size. See `keep`."""
+def keep_file(
+    value: object, path: Path, cap: int, *, allow_pickle: bool = True, durable: bool = False
+) -> ResultRef | NotKept:
+    """Keep a value in a file, whatever its size. See `keep`. `durable`: return when it is on the disk."""
     try:
-        with Sink(path, cap) as sink:
+        with Sink(path, cap, durable=durable) as sink:
             serializer = write_value(value, sink, allow_pickle)
             return ResultRef("kept", path.name, serializer, sink.hexdigest(), sink.length)
     except OverCap:

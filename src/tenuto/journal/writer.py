@@ -47,6 +47,7 @@ class JournalWriter:
         self._size = 0
         self._unsettled = False
         self._marked = False
+        self._folders_synced = False
         # Re-entrant: an interrupt (Ctrl-C) may strike while the lock is held, and its handler appends events
         # too.
         self._lock = threading.RLock()
@@ -103,6 +104,10 @@ class JournalWriter:
                 os.fsync(self._fd)
             except OSError as error:
                 return self._give_up(error)
+            if not self._folders_synced:
+                self._folders_synced = True
+                sync_folder(self.path.parent)
+                sync_folder(self.path.parent.parent)
             return True
 
     def mark_incomplete(self, state: str = "", message: str = "") -> bool:
@@ -178,6 +183,20 @@ class JournalWriter:
         self._lock = threading.RLock()
         self.close()
         self.broken = OSError("this process is a fork of the one that records the run")
+
+
+def sync_folder(path: Path) -> None:
+    """Force a folder's names to the disk, where folders can be opened."""
+    try:
+        fd = os.open(path, os.O_RDONLY)
+    except OSError:
+        return  # Windows, or a folder that may be written but not read.
+    try:
+        os.fsync(fd)
+    except OSError:
+        pass  # Some file systems refuse this for folders; the file itself has been forced.
+    finally:
+        os.close(fd)
 
 
 _writers: weakref.WeakSet[JournalWriter] = weakref.WeakSet()

@@ -327,6 +327,20 @@ def test_a_full_disk_is_a_reason_and_leaves_nothing(path: Path, monkeypatch: pyt
     assert "No space left" in refused((1,), path).reason
 
 
+def test_a_durable_file_is_on_the_disk_or_not_there(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    assert isinstance(keep_file((1,), path, CAP, durable=True), ResultRef)
+    assert len(synced) == 1
+
+    def broken(fd: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", broken)
+    assert isinstance(keep_file((1,), path, CAP, durable=True), NotKept)
+    assert not path.exists()
+
+
 def test_an_interrupt_while_writing_leaves_no_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(fd: int, data: Any) -> int:
         raise KeyboardInterrupt
