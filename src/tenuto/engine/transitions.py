@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from tenuto.engine.signals import ENDRUN, PrefectStateSignal
+from tenuto.engine.signals import ENDRUN, TRIGGERFAIL, PrefectStateSignal
 from tenuto.engine.state import (
+    Cached,
     Cancelled,
     Cancelling,
     Failed,
@@ -34,6 +35,7 @@ from tenuto.engine.state import (
     Success,
     TimedOut,
     TriggerFailed,
+    ValidationFailed,
 )
 from tenuto.exceptions import TaskTimeoutSignal
 
@@ -151,7 +153,7 @@ def check_trigger(task: Task, upstream_states: dict[Edge, State]) -> tuple[State
     except Exception as error:  # noqa: BLE001  # a user's trigger; what it raises is this task's failure
         message = f"Unexpected error while checking task trigger: {error!r}"
         return TriggerFailed(message, result=error), error
-    return TriggerFailed("Trigger failed"), None
+    return TRIGGERFAIL("Trigger failed").state, None
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,40 +206,47 @@ def flow_state(
     return Success("No reference tasks failed."), "Flow run SUCCESS: no reference tasks failed"
 
 
-# The table of states: rows of families, each a state class with its subclasses where those have no row of
-# their own. One table for engine, store and views: whoever checks a transition asks `is_transition`.
-_WAITING = (Scheduled, Resume, Retrying)
-_WRAPPED = (Submitted, Queued)
-_END = (Success, Failed, Cancelled)
-
-TASK_RUN_TRANSITIONS: Mapping[type[State] | None, tuple[type[State], ...]] = {
-    None: (Running, *_WRAPPED, *_WAITING, Paused, *_END),
-    Pending: (Running, *_WRAPPED, *_WAITING, Paused, *_END),
-    Scheduled: (Running, *_WRAPPED, Pending, *_WAITING, Paused, *_END),
-    Submitted: (Running, *_WRAPPED, *_WAITING, Pending, *_END),
-    Running: (*_END, Looped, *_WAITING, Paused),
-    Looped: (Pending, Running, Paused, Success, Failed, Retrying, Cancelled),
-    Paused: (Resume, Scheduled, Running, *_END),
-    Finished: (Pending, Scheduled, *_END),
-}
-FLOW_RUN_TRANSITIONS: Mapping[type[State] | None, tuple[type[State], ...]] = {
-    None: (Pending, Scheduled, Running),
-    Pending: (*_WAITING, Running, Cancelled, Failed),
-    Scheduled: (Submitted, Running, *_WAITING, Paused, Cancelled, Failed),
-    Submitted: (Running, *_WRAPPED, Scheduled, Cancelled, Failed),
-    Running: (Success, Failed, Cancelling, Cancelled, Paused, Scheduled),
-    Paused: (Scheduled, Resume, Running, Cancelled, Failed),
-    Cancelling: (Cancelled, Failed, Success),
-    Finished: (Scheduled, *_END),
-}
+# The one table of transitions, for engine, store and views. A class in a row stands for itself and for what
+# users derive from it; Success and Failed also for the built-in classes below them.
+States = tuple[type[State], ...]
+Transitions = Mapping[type[State] | None, States]
+_WAITING: States = (Scheduled, Resume, Retrying)
+_WRAPPED: States = (Submitted, Queued)
+_SUCCESS: States = (Success, Cached, Skipped, Mapped)
+_FAILED: States = (Failed, TimedOut, TriggerFailed, ValidationFailed)
+_END: States = (*_SUCCESS, *_FAILED, Cancelled)
 
 
-def is_transition(
-    table: Mapping[type[State] | None, tuple[type[State], ...]], old: type[State] | None, new: type[State]
-) -> bool:
-    """Say whether a run in `old` (None: new) may become `new`; subclasses follow their nearest parent."""
-    row = next((table[cls] for cls in old.__mro__ if cls in table), ()) if old is not None else table[None]
-    if issubclass(old or State, Submitted | Queued):
-        row = table[Submitted]
-    # `Scheduled` in a row stands for itself; Paused has an entry of its own although it derives from it.
-    return any(issubclass(new, cls) and (not issubclass(new, Paused) or cls is Paused) for cls in row)
+def _rows(*rows: tuple[tuple[type[State] | None, ...], States]) -> Transitions:
+    return {old: new for group, new in rows for old in group}
+
+
+TASK_RUN_TRANSITIONS = _rows(
+    ((None, Pending), (Running, *_WRAPPED, *_WAITING, Paused, *_END)),
+    (_WAITING, (Running, *_WRAPPED, Pending, *_WAITING, Paused, *_END)),
+    (_WRAPPED, (Running, *_WRAPPED, *_WAITING, Pending, *_END)),
+    ((Running,), (*_END, Looped, *_WAITING, Paused)),
+    ((Looped,), (Pending, Running, Paused, *_SUCCESS, *_FAILED, Retrying, Cancelled)),
+    ((Paused,), (Resume, Scheduled, Running, Cancelled, *_SUCCESS, *_FAILED)),
+    ((*_END, Finished), (Pending, Scheduled, *_END, Finished)),
+)
+FLOW_RUN_TRANSITIONS = _rows(
+    ((None,), (Pending, Scheduled, Running)),
+    ((Pending,), (*_WAITING, Running, Cancelled, *_FAILED)),
+    (_WAITING, (Submitted, Running, *_WAITING, Paused, Cancelled, *_FAILED)),
+    (_WRAPPED, (Running, *_WRAPPED, Scheduled, Cancelled, *_FAILED)),
+    ((Running,), (*_SUCCESS, *_FAILED, Cancelling, Cancelled, Paused, Scheduled)),
+    ((Paused,), (Scheduled, Resume, Running, Cancelled, *_FAILED)),
+    ((Cancelling,), (Cancelled, *_FAILED, *_SUCCESS)),
+    ((*_END, Finished), (Scheduled, *_END, Finished)),
+)
+
+
+def is_transition(table: Transitions, old: type[State] | None, new: type[State]) -> bool:
+    """Say whether a run in state `old` (None: a new one) may become `new`, by one of the two tables."""
+    return _built_in(new) in table.get(None if old is None else _built_in(old), ())
+
+
+def _built_in(cls: type[State]) -> type[State]:
+    """Return the nearest class of Tenuto's own: subclasses of users follow it."""
+    return next(parent for parent in cls.__mro__ if parent.__module__ == State.__module__)
