@@ -100,10 +100,9 @@ class FlowRun:
     def work(self, executor: Executor) -> None:
         """Run all that can run; return when all is finished or, in a single pass, waits."""
         self.executor = executor
-        # Chosen before the first is admitted: one that is final already releases others, and so admits them.
-        roots = [node for node in self.nodes.values() if node.held_by == 0]
-        for node in roots:
-            self._admit(node.run)
+        for node in self.nodes.values():
+            if node.held_by == 0:
+                self._admit(node.run)
         while True:
             now = utc_now() if self.agenda.next_due is not None else None
             run = self.agenda.next_ready(now)
@@ -144,15 +143,9 @@ class FlowRun:
     # ------------------------------------------------------------------ one task run
 
     def _admit(self, run: TaskRun) -> None:
-        """Nothing holds a task run back any more: it starts, waits for its time, or is final already."""
-        state = run.state
-        if isinstance(state, Scheduled):
-            self._put_aside(run, state)
-        elif state.is_finished() and not isinstance(state, Cached):
-            # A finished state of an earlier run is taken as it is, not even logged (R-RUN-13).
-            if self.record is not None:
-                self.record.task_state(run)
-            self._finished(run)
+        """Nothing holds a task run back any more: it is ready, or waits for its time."""
+        if isinstance(run.state, Scheduled):
+            self._put_aside(run, run.state)
         else:
             self.agenda.add(run)
 
@@ -171,6 +164,9 @@ class FlowRun:
             self._finished(run)
             return
         if type(run.state) is not Pending:
+            if run.state.is_finished() and not isinstance(run.state, Cached):
+                self._take_over(run)
+                return
             count_attempt(run)
         runner = node.runner
         token = current_context.enter(runner.context_for(run))
@@ -193,6 +189,12 @@ class FlowRun:
         finally:
             current_context.leave(token)
         self._watch(run, decision, handle)
+
+    def _take_over(self, run: TaskRun) -> None:
+        """Take a final state of an earlier run as it is; the task is not even logged (R-RUN-13)."""
+        if self.record is not None:
+            self.record.task_state(run)
+        self._finished(run)
 
     def _watch(self, run: TaskRun, attempt: Attempt, handle: Any) -> None:
         self.in_flight += 1
