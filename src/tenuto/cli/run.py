@@ -1,0 +1,321 @@
+"""`tenuto run`: run a flow from a file or a module, in this process."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tenuto.cli.display import Display, display_of
+from tenuto.cli.errors import Foreseen
+from tenuto.cli.group import Command
+from tenuto.cli.inputs import assignments, parameter_file
+from tenuto.cli.loading import LoadingFailed, check_options, find_flow, flow_options
+
+if TYPE_CHECKING:
+    from tenuto.core.flow import Flow
+    from tenuto.engine.state import State
+
+__all__ = ["command"]
+
+LEVELS = ["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
+INTERRUPTED = 130
+EXAMPLES = """
+Examples:
+
+  tenuto run -p flow.py
+  tenuto run -p flow.py --param test_data_ratio=0.3 --param 'columns=["a", "b"]'
+  tenuto run -p flow.py --param-file params.json
+  tenuto run -p flows.py --name data-engineer --log-level DEBUG
+  tenuto run -m project.flows.daily
+  tenuto run -p flow.py --resume          continue the newest run that did not succeed
+  tenuto run -p flow.py --resume swift-otter
+"""
+
+
+@click.command("run", cls=Command, epilog=EXAMPLES)
+@flow_options
+@click.option(
+    "--param", "params", multiple=True, metavar="NAME=VALUE", help="A parameter; the value is JSON or text."
+)
+@click.option(
+    "--param-file", metavar="FILE", help="JSON or TOML file of parameters; - reads JSON from stdin."
+)
+@click.option(
+    "--context", "contexts", multiple=True, metavar="NAME=VALUE", help="A value for the run's context."
+)
+@click.option("--run-name", help="Name of the run; default: two words.")
+@click.option(
+    "--resume",
+    is_flag=False,
+    flag_value="last",
+    metavar="[RUN]",
+    help="Continue a run: its id, the beginning of it, or its name; alone: the newest that did not succeed.",
+)
+@click.option("--log-level", type=click.Choice(LEVELS, case_sensitive=False), help="Level of the run's logs.")
+@click.option("--no-logs", is_flag=True, help="Print no log lines.")
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
+@click.option("--json", "as_json", is_flag=True, help="Print the run as JSON at the end, all else to stderr.")
+@click.pass_context
+def command(
+    context: click.Context,
+    path: str | None,
+    module: str | None,
+    name: str | None,
+    params: tuple[str, ...],
+    param_file: str | None,
+    contexts: tuple[str, ...],
+    run_name: str | None,
+    resume: str | None,
+    log_level: str | None,
+    no_logs: bool,
+    quiet: bool,
+    as_json: bool,
+) -> int:
+    """Run a flow from a file or a module, in this process; no server is needed."""
+    display = display_of(context)
+    check_options(path, module)
+    given = parameters_from(display, params, param_file, quiet)
+    options: dict[str, Any] = {}
+    if contexts:
+        options["context"] = assignments(contexts, "--context")
+    if resume is not None:
+        options["resume"] = resume
+    lowest = None if no_logs else logging.ERROR if quiet else logging.NOTSET
+    session = Session(display, quiet=quiet, run_name=run_name)
+    with ExitStack() as stack:
+        if as_json:
+            stack.enter_context(display.results_only())
+        session.prepare(stack, log_level, lowest)
+        try:
+            flow = session.retrieve(path, module, name)
+            code = session.run(flow, given, options)
+        except KeyboardInterrupt:
+            session.say_interrupted()
+            code = INTERRUPTED
+        if as_json:
+            session.print_json()
+    return code
+
+
+def parameters_from(
+    display: Display, params: tuple[str, ...], file: str | None, quiet: bool
+) -> dict[str, Any]:
+    """Return the parameters of file and options; options win, and a notice says so (R-CRUN-4)."""
+    given = assignments(params, "--param")
+    from_file = parameter_file(file) if file is not None else {}
+    both = sorted(given.keys() & from_file.keys())
+    if both and not quiet:
+        names = "{" + ", ".join(map(repr, both)) + "}"
+        display.notice(
+            f"The following parameters were specified by file and CLI, the CLI value will be used: {names}"
+        )
+    return {**from_file, **given}
+
+
+class Session:
+    """
+    One run of a flow by the command line, and what is printed about it.
+
+    Args:
+        display: prints.
+        quiet: leave the lines around the logs out.
+        run_name: name for the run, None for one of two words.
+    """
+
+    def __init__(self, display: Display, *, quiet: bool, run_name: str | None) -> None:
+        self.display = display
+        self.quiet = quiet
+        self.run_name = run_name
+        self.flow: Flow | None = None
+        self.flow_run_id = ""
+
+    def prepare(self, stack: ExitStack, log_level: str | None, lowest: int | None) -> None:
+        """Put this command's log lines in place, for what a file logs while it is loaded, too."""
+        from tenuto.cli.log_lines import log_lines
+        from tenuto.configuration import config
+
+        if log_level is not None:
+            config.logging.level = log_level
+        stack.enter_context(log_lines(self.display, level=log_level, lowest=lowest))
+
+    def say(self, text: str, *, colour: str | None = None, end: str = "\n") -> None:
+        """Print one of the lines around the logs."""
+        if not self.quiet:
+            self.display.line(text, colour=colour, end=end)
+
+    # ------------------------------------------------------------------------------------------- retrieve
+
+    def retrieve(self, path: str | None, module: str | None, name: str | None) -> Flow:
+        """Find the flow, and say how that went."""
+        try:
+            with self._retrieving():
+                return find_flow(path, module, name)
+        except LoadingFailed as failure:
+            raise loading_error(self.display, failure) from failure.__cause__
+
+    @contextmanager
+    def _retrieving(self) -> Iterator[None]:
+        text = "Retrieving local flow..."
+        # On a terminal somebody waits; elsewhere the line is to stay one, whatever the file prints.
+        shown_at_once = sys.stdout.isatty()
+        if shown_at_once:
+            self.say(text, end="")
+        rest = " " if shown_at_once else f"{text} "
+        try:
+            yield
+        except BaseException:
+            self.say(f"{rest}Error", colour="red")
+            raise
+        self.say(f"{rest}Done", colour="green")
+
+    # ------------------------------------------------------------------------------------------------ run
+
+    def run(self, flow: Flow, given: dict[str, Any], options: dict[str, Any]) -> int:
+        """Run the flow to its end, and return the exit code."""
+        from tenuto._base.ids import new_flow_run_id
+        from tenuto._base.names import two_words
+
+        self.flow = flow
+        self.flow_run_id = new_flow_run_id()
+        self.run_name = self.run_name or two_words()
+        options |= {"flow_run_id": self.flow_run_id, "flow_run_name": self.run_name}
+        if given or "context" in options:
+            self.say("Configured local flow run")
+            self.say(f"{self.display.branch} Parameters: {shown_values(given)}")
+            self.say(f"{self.display.branch} Context: {shown_values(options.get('context', {}))}")
+        self.say("Running flow locally...")
+        try:
+            state = self._run_with_footer(flow, given, options)
+        except Exception as error:  # noqa: BLE001  # the boundary of user code
+            # What leaves `flow.run` is the user's: a wrong parameter, or an error that it was told to raise.
+            self._print_failure(error)
+            return 1
+        except SystemExit as error:
+            self.display.problem(f"The flow called sys.exit({error.code!r}) and ended.")
+            self.say("Flow run failed!", colour="red")
+            return 1
+        return self._conclude(state)
+
+    def _run_with_footer(self, flow: Flow, given: dict[str, Any], options: dict[str, Any]) -> State:
+        from tenuto.cli.footer import Counts, footer_below, has_room
+
+        if self.quiet or not has_room(sys.stdout):
+            return start(flow, given, options)
+        from tenuto.core.nodes import Constant
+
+        counts = Counts(sum(not isinstance(task, Constant) for task in flow.tasks))
+        options["task_runner_state_handlers"] = [counts.changed]
+        with footer_below(self.display, counts):
+            return start(flow, given, options)
+
+    def _conclude(self, state: State) -> int:
+        if state.is_successful():
+            self.say("Flow run succeeded!", colour="green")
+            return 0
+        if state.is_failed():
+            self.say("Flow run failed!", colour="red")
+        else:
+            self.say(f"Flow run is in unexpected state: {state!r}", colour="yellow")
+        return 1
+
+    def _print_failure(self, error: Exception) -> None:
+        from tenuto.cli.tracebacks import user_traceback
+
+        self.display.problem("Flow runner encountered an exception!")
+        text = user_traceback(error)
+        if self.display.debug:
+            self.display.traceback(error)
+        else:
+            self.display.notice(
+                "\n".join(f"    {line}" for line in text.rstrip("\n").split("\n")), colour=None
+            )
+        for line in remedies(error, self.flow):
+            self.display.notice(line, colour=None)
+        self.say("Flow run failed!", colour="red")
+
+    # ---------------------------------------------------------------------------------------- what remains
+
+    def say_interrupted(self) -> None:
+        """Say after Ctrl-C how to go on."""
+        self.display.problem("Interrupted.")
+        if self.flow is not None and self.recorded():
+            from tenuto.engine.run_flow import continue_command
+
+            self.display.notice(
+                f"To continue this run: {continue_command(self.flow, self.run_name or self.flow_run_id)}",
+                colour=None,
+            )
+
+    def recorded(self) -> bool:
+        """Say whether there is a record of the run."""
+        from tenuto.configuration import home_path
+        from tenuto.journal.home import Home
+
+        return bool(self.flow_run_id) and Home(home_path()).run_folder(self.flow_run_id).is_dir()
+
+    def print_json(self) -> None:
+        """Print the object by which REST and `history --json` show the run."""
+        import json
+
+        from tenuto.configuration import home_path
+        from tenuto.journal.home import Home
+        from tenuto.journal.runs import summarize
+
+        summary = summarize(Home(home_path()).run_folder(self.flow_run_id)) if self.flow_run_id else None
+        if summary is not None:
+            self.display.result(json.dumps(summary.as_rest(), indent=2, ensure_ascii=False))
+        elif self.flow is not None:
+            self.display.notice("The run was not recorded: there is nothing to print as JSON.")
+
+
+def start(flow: Flow, given: dict[str, Any], options: dict[str, Any]) -> State:
+    """Run a flow as its `run` does. Schedules are ignored (R-CLI-25)."""
+    names = {parameter.name for parameter in flow.parameters()}
+    if not names & options.keys():
+        return flow.run(parameters=given, run_on_schedule=False, **options)
+    # In `flow.run` a parameter called `context` or `resume` wins over the option of that name; on the command
+    # line the two cannot be taken for each other.
+    from tenuto.engine.run_flow import run_with_options
+
+    return run_with_options(flow, given, options)
+
+
+def loading_error(display: Display, failure: LoadingFailed) -> Foreseen:
+    """Return the error for a file that could not be loaded: the user's frames of what it raised."""
+    from tenuto.cli.tracebacks import user_traceback
+
+    cause = failure.__cause__
+    assert cause is not None
+    if isinstance(cause, SystemExit):
+        return Foreseen(
+            f"{failure.location} called sys.exit({cause.code!r}) while it was loaded.",
+            'Put what is not to be done then under `if __name__ == "__main__":`.',
+        )
+    if display.debug:
+        return Foreseen(f"{failure.location} could not be loaded: {type(cause).__name__}: {cause}")
+    return Foreseen(f"{failure.location} could not be loaded:", user_traceback(cause).rstrip("\n"))
+
+
+def shown_values(values: dict[str, Any]) -> str:
+    """Return the text of parameters or context; what is a secret by its name or its value is hidden."""
+    from tenuto._base.masking import MASK, mask
+    from tenuto.journal.recorded import is_secret_name
+
+    return mask(repr({name: MASK if is_secret_name(name) else value for name, value in values.items()}))
+
+
+def remedies(error: Exception, flow: Flow | None) -> list[str]:
+    """Return what to do about an error that `flow.run` foresees, a line each."""
+    from tenuto.engine.run_flow import MissingParameters, UnexpectedParameters
+
+    if isinstance(error, MissingParameters):
+        return [f"Give it with: --param {name}=VALUE" for name in error.names]
+    if isinstance(error, UnexpectedParameters) and flow is not None:
+        known = sorted(parameter.name for parameter in flow.parameters())
+        return [f"The flow's parameters are: {', '.join(known)}" if known else "The flow has no parameters."]
+    return []
