@@ -165,7 +165,7 @@ def _prune_kept(
         ):
             total += run.bytes
             continue
-        if run.files or not dry_run:
+        if run.files:  # All may be protected.
             report.bytes_freed += run.bytes
             report.kept_removed.append(run.folder.name)
         if not dry_run:

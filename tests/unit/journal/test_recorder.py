@@ -510,6 +510,20 @@ def test_a_result_that_is_not_there_any_more_is_not_linked(tenuto_home: Path, da
     new.close()
 
 
+def test_a_result_may_be_taken_over_twice(tenuto_home: Path) -> None:
+    old, ref, new = two_runs(tenuto_home, (1, 2))
+    assert old.folder is not None
+    assert new.folder is not None
+    new.keep("a-1", -1, (3, 4))
+
+    assert new.link(ref, old.folder, "a-1", -1) is not None
+    linked = new.link(ref, old.folder, "a-1", -1)
+    new.close()
+
+    assert linked is not None
+    assert load(linked, new.folder) == (1, 2)
+
+
 def test_a_new_result_never_changes_the_run_that_it_was_linked_from(tenuto_home: Path) -> None:
     old, ref, new = two_runs(tenuto_home, (1, 2))
     assert old.folder is not None

@@ -154,8 +154,9 @@ def test_an_unexpired_cached_result_outlives_its_run(home: Home) -> None:  # R-C
     append_to_index(home.path, "key", entry, int(NOW * 1e6))
     kept = home.run_folder(made) / "kept"
 
-    prune(home, RecordSettings(), NOW)
+    assert prune(home, RecordSettings(), NOW).kept_removed == [made]
     assert [path.name for path in kept.iterdir()] == [ref.location]
+    assert prune(home, RecordSettings(), NOW).kept_removed == []
     prune(home, RecordSettings(), NOW + 15 * DAY)
     assert not kept.exists()
 
