@@ -25,7 +25,7 @@ about a run.
 
 ## Where it lies
 
-```
+```text
 ~/.tenuto/                          home_dir; folders 0700, files 0600
   runs/<flow run id>/1.journal      events of the run
   runs/<flow run id>/1.logs.jsonl   its log records
@@ -39,7 +39,7 @@ records and results are removed as the settings in `[history]` say.
 
 ## A line
 
-```
+```text
 <CRC32 of the JSON, 8 hex digits> <JSON of one event>\\n
 ```
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import pytest
 
 if TYPE_CHECKING:
@@ -19,6 +20,16 @@ ENDING_SECONDS_MAX = 2.0
 
 # Helpers of `multiprocessing` that live as long as this process, whoever started them.
 HELPERS = ("multiprocessing.resource_tracker", "multiprocessing.forkserver", "loky.backend.resource_tracker")
+
+# No limits of time: machines are slow now and then. Explaining a failure takes minutes; shrinking is enough.
+hypothesis.settings.register_profile(
+    "tenuto",
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    phases=[phase for phase in hypothesis.Phase if phase is not hypothesis.Phase.explain],
+)
+hypothesis.settings.load_profile("tenuto")
 
 
 def pytest_configure(config: pytest.Config) -> None:
