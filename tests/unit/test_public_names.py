@@ -82,7 +82,7 @@ def test_names_in_all_exist(name: str) -> None:
 def test_every_module_says_what_it_is(name: str) -> None:
     text = importlib.import_module(name).__doc__
     assert text is not None
-    assert len(text.split()) > 2
+    assert text.strip()
 
 
 def test_star_import_gives_the_names_of_the_api() -> None:  # R-INV-3
