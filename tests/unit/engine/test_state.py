@@ -342,9 +342,12 @@ def test_mapped_knows_its_number_of_children_before_they_ran() -> None:
 
 # R-STATE-9
 def test_children_are_public_subclasses() -> None:
-    assert Failed.children(names_only=True) == ["TimedOut", "TriggerFailed", "ValidationFailed"]
+    # Subclasses of users count as well, and other tests define some.
+    ours = [cls for cls in Failed.children() if cls.__module__ == states.__name__]
+    assert ours == [TimedOut, TriggerFailed, ValidationFailed]
+    assert "Approved" in Success.children(names_only=True)
     assert Failed.children(include_self=True)[0] is Failed
-    everything = State.children(names_only=True)
+    everything = [cls.__name__ for cls in State.children() if cls.__module__ == states.__name__]
     assert "_MetaState" not in everything
     assert {"Submitted", "Queued", "ClientFailed", "Retrying"} <= set(everything)
     assert len(everything) == len(set(everything))
