@@ -4,7 +4,8 @@ What README.md and docs/ show runs as it stands.
 - A `python` block is run by itself, in an empty folder; `python continued` after the code of the one before.
   `python file=first.py` is also there, under that name, for the commands of its page.
 - A `console run` block is run command by command, in one folder for the page. The lines under a command are
-  looked for in its output, in order; `...` stands for any lines, and times of log lines are not compared.
+  looked for in its output, in order; `...` stands for any lines, and inside a line for any text. Times of log
+  lines are not compared.
 - `python no-run: REASON` is only compiled. Other console blocks are only shown.
 """
 
@@ -12,7 +13,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from tests.snippets import ROOT, Snippet, pages, snippets
 
 SECONDS_MAX = 120
 LANGUAGES = {"console", "json", "mermaid", "python", "text", "toml"}
-_LOG_TIME = re.compile(r"^\[[^]]*\] (?=[A-Z]+ - )", re.MULTILINE)
+_LOG_TIME = re.compile(r"^\[[^]]*\] (?=[A-Z]+ - )|(?<=^└── )\d\d:\d\d:\d\d (?=\| )", re.MULTILINE)
 
 ALL = [snippet for page in pages() for snippet in snippets(page)]
 
@@ -114,11 +115,19 @@ def commands(code: str) -> Iterator[tuple[str, list[str]]]:
 def first_missing(shown: list[str], output: str) -> str | None:
     """Return the first shown line that does not follow the ones before it in the output."""
     lines = iter([line.rstrip() for line in _LOG_TIME.sub("", output).splitlines()])
-    return next((line for line in shown if line.strip() != "..." and line not in lines), None)
+    return next((line for line in shown if line.strip() != "..." and not any(map(like(line), lines))), None)
+
+
+def like(shown: str) -> Callable[[str], object]:
+    """Return a test of a line of output: whether it is the shown one, with any text for `...`."""
+    return re.compile(".*".join(map(re.escape, shown.split("...")))).fullmatch
 
 
 def test_shown_lines_are_looked_for_in_their_order() -> None:
     output = "[2024-01-01 10:00:00+0000] INFO - tenuto | one\ntwo\nthree\n"
     assert first_missing(["INFO - tenuto | one", "...", "three"], output) is None
     assert first_missing(["three", "two"], output) == "two"
+    assert first_missing(["INFO ... one", "t...o"], output) is None
+    assert first_missing(["t...ee", "two"], output) == "two"
+    assert first_missing(["└── | INFO    | one"], "└── 09:00:00 | INFO    | one\n") is None
     assert list(commands("$ a b\nx\n\n$ c\n")) == [("a b", ["x"]), ("c", [])]
