@@ -96,9 +96,8 @@ def _names(validate_on: Iterable[str] | None) -> list[str]:
 
 def _match(hashed: Mapping[str, str], inputs: Mapping[str, Any], names: Iterable[str]) -> bool:
     """Say whether the named inputs have the recorded digests. One without a digest matches nothing."""
-    # The journal is a room above this one. Only these two validators need its digests, when they are
-    # called: in a run.
-    from tenuto.journal.digests import digest
+    # Digests take a while to import, and only these two validators need them.
+    from tenuto._base.digests import digest
 
     for name in names:
         if (name in hashed) != (name in inputs):
