@@ -137,7 +137,8 @@ def run_with_options(
     runner.record = RunRecord(recorder, home, continuation)
     with record_logs(recorder):
         if continuation is not None:
-            continuation.announce()
+            with current_context(flow_run_id=recorder.flow_run_id):
+                continuation.announce()
         try:
             final = runner.run(
                 state=state,
@@ -148,7 +149,9 @@ def run_with_options(
                 **options,
             )
             if not final.is_successful():
-                say_how_to_continue(flow, runner.record, context["flow_run_name"])
+                # In the run's context, by which its log file knows its own lines.
+                with current_context(flow_run_id=recorder.flow_run_id):
+                    say_how_to_continue(flow, runner.record, context["flow_run_name"])
         finally:
             recorder.close()
     return final
