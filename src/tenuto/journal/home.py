@@ -99,9 +99,9 @@ class Home:
             return self.runs / flow_run_id
         return self.runs / f"id-{hashlib.sha256(flow_run_id.encode(errors='surrogatepass')).hexdigest()[:32]}"
 
-    def run_folders(self) -> list[Path]:
+    def run_names(self) -> list[str]:
         """
-        Return the folders of all runs, newest first.
+        Return the names of all runs' folders, newest first.
 
         Costs one listing of one folder, however many runs there are.
         """
@@ -110,12 +110,24 @@ class Home:
                 names = [entry.name for entry in entries if not entry.name.startswith(".")]
         except OSError:
             return []
-        ordered = sorted(names, key=self._age_key, reverse=True)
-        return [self.runs / name for name in ordered]
+        if all(len(name) == 36 and name[14] == "7" for name in names):
+            return sorted(names, reverse=True)  # Ids of version 7 begin with the time of their making.
+        return sorted(names, key=self._age_key, reverse=True)
+
+    def run_folders(self) -> Iterator[Path]:
+        """Return the folders of all runs, newest first."""
+        return (self.runs / name for name in self.run_names())
 
     def run_ids(self) -> list[str]:
         """Return the ids of all recorded runs, newest first."""
-        return [run_id for folder in self.run_folders() if (run_id := folder_run_id(folder))]
+        return [run_id for name in self.run_names() if (run_id := self._run_id(name))]
+
+    def _run_id(self, name: str) -> str | None:
+        """Return the id of the run in a folder: its name, or what the header says where the id is no UUID."""
+        if _UUID.fullmatch(name):
+            return name
+        header = read_header(self.runs / name)
+        return header.flow_run_id if header is not None else None
 
     def _age_key(self, name: str) -> tuple[int, str]:
         """Ids of version 7 begin with the milliseconds of their making; other folders have to be asked."""
@@ -199,14 +211,6 @@ def newest_journal(folder: Path) -> Path | None:
     except OSError:
         return None
     return folder / f"{max(epochs)}.journal" if epochs else None
-
-
-def folder_run_id(folder: Path) -> str | None:
-    """Return the id of the run in a folder: its name, or what the header says where the id is no UUID."""
-    if _UUID.fullmatch(folder.name):
-        return folder.name
-    header = read_header(folder)
-    return header.flow_run_id if header is not None else None
 
 
 def is_alive(header: Header) -> bool:

@@ -86,7 +86,7 @@ def prune(
     """
     moment = time.time() if now is None else now
     report = PruneReport()
-    folders = home.run_folders()
+    folders = list(home.run_folders())
     holders = [folder for folder in folders if (folder / KEPT_FOLDER).is_dir()]
     _prune_kept(home, holders, settings, moment, report, dry_run)
     _prune_runs(home, folders, settings, moment, report, dry_run)
@@ -115,7 +115,7 @@ def prune_if_due(home: Home, settings: RecordSettings, now: float | None = None)
             _prune_kept(home, holders, settings, moment, report, dry_run=False)
             _touch(home, "kept")
         if hourly:
-            _prune_runs(home, home.run_folders(), settings, moment, report, dry_run=False)
+            _prune_runs(home, list(home.run_folders()), settings, moment, report, dry_run=False)
             _remove_leftovers(home)
             _touch(home, "runs")
     except OSError:
