@@ -84,7 +84,7 @@ class FlowRun:
         """Let a task start from a state of an earlier run (R-RUN-13)."""
         state, _ = self.runner.initialize_run(state, {})
         task = node.task
-        if state.is_finished() and (task.is_secret or task.resource_role is not None):
+        if state.is_finished() and (task.is_secret or task.resource_role in ("setup", "cleanup")):
             state = Pending("Run again: its result is not kept.")
         if isinstance(state, Mapped):
             node.previous = [s if s is not None else Pending() for s in state.map_states]
