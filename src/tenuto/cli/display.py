@@ -12,7 +12,7 @@ import click
 
 from tenuto._base.masking import mask
 
-__all__ = ["Display", "display_of", "prepare_streams", "with_display_options"]
+__all__ = ["Display", "can_redraw", "display_of", "prepare_streams", "with_display_options"]
 
 BRANCH = "└──"
 ASCII_BRANCH = "|--"
@@ -83,12 +83,17 @@ class Display:
 
     def is_colourful(self, stream: TextIO) -> bool:
         """Say whether colours may be written to a stream."""
-        return self.colour and stream.isatty() and os.environ.get("TERM") != "dumb"
+        return self.colour and can_redraw(stream)
 
     def flush(self) -> None:
         """Write out what is still held back, so that Python has nothing to complain of when it ends."""
         for stream in (sys.stdout, sys.stderr):
             write(stream, "")
+
+
+def can_redraw(stream: TextIO) -> bool:
+    """Say whether a stream is a terminal that knows more than text."""
+    return stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
 
 
 def write(stream: TextIO, text: str) -> None:

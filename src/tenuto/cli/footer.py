@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tenuto.cli.display import Display
     from tenuto.engine.state import State
 
-__all__ = ["Counts", "Footer", "footer_below", "has_room"]
+__all__ = ["Counts", "Footer", "footer_below"]
 
 DELAY_SECONDS = 0.4
 """Runs shorter than this show no footer: it would only flicker."""
@@ -222,11 +222,6 @@ def footer_below(display: Display, counts: Counts) -> Iterator[None]:
     finally:
         footer.stop()
         sys.stdout, sys.stderr = before
-
-
-def has_room(stream: TextIO) -> bool:
-    """Say whether a stream is a terminal whose lines can be erased."""
-    return stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
 
 
 def _above(stream: TextIO, footer: Footer) -> TextIO:

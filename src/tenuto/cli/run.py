@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tenuto.cli.display import Display, display_of
+from tenuto.cli.display import Display, can_redraw, display_of
 from tenuto.cli.errors import Foreseen
 from tenuto.cli.group import Command
 from tenuto.cli.inputs import assignments, parameter_file
@@ -202,10 +202,9 @@ class Session:
         return self._conclude(state)
 
     def _run_with_footer(self, flow: Flow, given: dict[str, Any], options: dict[str, Any]) -> State:
-        from tenuto.cli.footer import Counts, footer_below, has_room
-
-        if self.quiet or not has_room(sys.stdout):
+        if self.quiet or not can_redraw(sys.stdout):
             return start(flow, given, options)
+        from tenuto.cli.footer import Counts, footer_below
         from tenuto.core.nodes import Constant
 
         counts = Counts(sum(not isinstance(task, Constant) for task in flow.tasks))

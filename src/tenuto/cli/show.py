@@ -256,11 +256,9 @@ def full_name(group: TaskGroup, view: TaskView) -> str:
 
 
 def attempts_text(group: TaskGroup) -> str:
-    """Return the number of attempts, of a mapped task the highest among its children."""
-    views = group.children or (
-        [group.view] if group.view is not None and group.view.started is not None else []
-    )
-    return str(max(view.run_count for view in views)) if views else ""
+    """Return the number of attempts, of a mapped task the highest among its children; empty for none."""
+    views = group.children or ([group.view] if group.view is not None else [])
+    return str(max((view.run_count for view in views if view.started is not None), default=""))
 
 
 def note_of(group: TaskGroup) -> str:
