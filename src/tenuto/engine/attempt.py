@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from tenuto._base.context import context
 from tenuto._base.logging import get_logger, redirect_stdout_to
 from tenuto.engine.signals import LOOP, SUCCESS, PrefectStateSignal
 from tenuto.engine.transitions import Outcome
@@ -65,11 +66,21 @@ class Attempt:
 
 def perform(attempt: Attempt) -> Outcome:
     """
-    Carry out an attempt in the current thread and context.
+    Carry out an attempt in the current thread, in the context of its task run.
 
     Never raises for what a task does, except where the user asked for it (`raise_on_exception`) and for
     KeyboardInterrupt and SystemExit, which end the process's work and not the task's.
     """
+    if context.current() is attempt.values:
+        return _perform(attempt)
+    token = context.enter(attempt.values)
+    try:
+        return _perform(attempt)
+    finally:
+        context.leave(token)
+
+
+def _perform(attempt: Attempt) -> Outcome:
     task = attempt.task
     outcome = Outcome()
     started = perf_counter()

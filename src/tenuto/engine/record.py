@@ -12,16 +12,16 @@ from tenuto.engine import caching
 from tenuto.engine.state import Cached, Failed, Mapped, Paused, Scheduled, State, Success
 from tenuto.engine.transitions import cause_of
 from tenuto.journal.digests import digest
-from tenuto.journal.event import ErrorInfo
+from tenuto.journal.event import ErrorInfo, ResultRef
 from tenuto.journal.fingerprint import fingerprint
 
 if TYPE_CHECKING:
     from tenuto.core.task import Task
     from tenuto.engine.nodes import TaskRun
+    from tenuto.engine.result import Result
     from tenuto.engine.resume import Continuation
     from tenuto.engine.task_runner import TaskRunner
     from tenuto.engine.transitions import Outcome
-    from tenuto.journal.event import ResultRef
     from tenuto.journal.home import Home
     from tenuto.journal.recorder import Recorder
 
@@ -81,6 +81,8 @@ class RunRecord:
     def task_state(self, run: TaskRun, outcome: Outcome | None = None) -> None:
         """Record the state that a pass over a task run ended in."""
         state, runner = run.state, run.node.runner
+        if run.ref is None and runner.result is not None and isinstance(state, Success):
+            run.ref = _written_ref(state._result)
         fields: dict[str, Any] = {"run_count": run.run_count, "loop_count": run.loop_count}
         if outcome is not None:
             fields["seconds"] = outcome.seconds
@@ -106,6 +108,15 @@ class RunRecord:
     def flow_end(self, state: State) -> None:
         """Record the state that the run is left in; one that is not final waits for somebody."""
         self.flow_state(state if state.is_finished() else Paused(state.message))
+
+
+def _written_ref(result: Result) -> ResultRef | None:
+    """Return the reference of a value that the task's own Result stores, if it knows what the bytes are."""
+    if result._written is None or result.location is None:
+        return None
+    kind = type(result.serializer)
+    sha256, length = result._written
+    return ResultRef("result", result.location, f"{kind.__module__}.{kind.__qualname__}", sha256, length)
 
 
 def _particulars(state: State, outcome: Outcome | None) -> dict[str, Any]:

@@ -7,8 +7,9 @@ there and its code and inputs are what they were; parameters count as inputs of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from tenuto._base.logging import get_logger
 from tenuto.core.parameter import Parameter
 from tenuto.engine.nodes import NO_INDEX
 from tenuto.engine.state import Cached, State, Success, state_class
-from tenuto.exceptions import PrefectException
+from tenuto.exceptions import PrefectException, ResultCorrupt
 from tenuto.journal.fingerprint import explain
 from tenuto.journal.fold import fold
 from tenuto.journal.home import is_alive, newest_journal, read_header
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from tenuto.journal.fold import RunView, TaskView
     from tenuto.journal.home import Home
     from tenuto.journal.recorder import Recorder
+
+CODE_CHANGED = "its code changed"
 
 logger = get_logger("FlowRunner")
 
@@ -125,7 +128,7 @@ def reason_to_run(earlier: TaskView | None, code: str, inputs: Mapping[str, str]
     if not issubclass(state_class(earlier.state), Success):
         return "it did not finish" if earlier.state == "Running" else f"it ended {earlier.state}"
     if earlier.code != code:
-        return "its code changed"
+        return CODE_CHANGED
     changed = sorted(
         name for name in earlier.inputs.keys() | inputs.keys() if earlier.inputs.get(name) != inputs.get(name)
     )
@@ -150,17 +153,45 @@ def runs_always(task: Task) -> bool:
     )
 
 
+class Generation:
+    """One of the runs whose results count: the earlier run, or one that it continued itself."""
+
+    def __init__(self, earlier: Earlier) -> None:
+        self.folder = earlier.folder
+        self.name = earlier.name
+        self.view = earlier.view
+        self._children: dict[tuple[object, ...], TaskView] | None = None
+
+    def find(self, run: TaskRun) -> TaskView | None:
+        """Find what a task run corresponds to: by index, but for children that have inputs by those."""
+        slug, index = run.node.slug, run.index
+        same_index = self.view.tasks.get((slug, index))
+        if index == NO_INDEX or not run.inputs:
+            return same_index
+        if same_index is not None and same_index.inputs == run.inputs:
+            return same_index
+        if self._children is None:
+            self._children = {
+                (view_slug, *sorted(view.inputs.items())): view
+                for (view_slug, view_index), view in self.view.tasks.items()
+                if view_index != NO_INDEX and view.result is not None
+            }
+        return self._children.get((slug, *sorted(run.inputs.items())), same_index)
+
+
 class Continuation:
-    """An earlier run whose results the present one takes over where it can."""
+    """
+    An earlier run whose results the present one takes over where it can.
+
+    What that run had not come to when it ended may have finished in the run that it continued itself, and so
+    on: all of them are asked, newest first.
+    """
 
     def __init__(self, earlier: Earlier, home: Home, recorder: Recorder) -> None:
-        self.earlier = earlier.view
-        self.folder = earlier.folder
         self.name = earlier.name
         self.home = home
         self.recorder = recorder
-        self.reused = 0
-        self._children: dict[tuple[object, ...], TaskView] | None = None
+        self._generations = [Generation(earlier)]
 
     def announce(self) -> None:
         """Log what is continued."""
@@ -171,54 +202,69 @@ class Continuation:
 
     def reuse(self, run: TaskRun) -> State | None:
         """Return the state that takes an earlier result over, or None: it runs, and the log says why."""
-        task = run.node.task
-        if runs_always(task):
+        if runs_always(run.node.task):
             return None
-        code = run.node.runner.code
-        earlier = self._find(run)
-        reason = reason_to_run(earlier, code, run.inputs)
-        if reason is None:
-            assert earlier is not None
-            assert earlier.result is not None
-            try:
-                value = self._load(task, earlier.result)
-            except (OSError, PrefectException, ValueError) as error:
-                reason = f"its kept result cannot be read ({error})"
-            else:
-                return self._take_over(run, earlier.result, value)
-        elif reason == "its code changed" and earlier is not None:
-            reason += self._explain(earlier.code, code)
-        logger.info("Task '%s' runs again: %s.", run.name, reason)
+        reason = ""
+        for generation in self._all_generations():
+            earlier = generation.find(run)
+            found = self._take_over(run, generation, earlier)
+            if isinstance(found, State):
+                return found
+            # The newest run that knows the task says best why it runs again.
+            if not reason and earlier is not None:
+                reason = found
+        logger.info("Task '%s' runs again: %s.", run.name, reason or "it did not run before")
         return None
 
-    def _take_over(self, run: TaskRun, ref: ResultRef, value: Any) -> Cached:
-        run.ref = self.recorder.link(ref, self.folder, run.node.slug, run.index)
-        self.reused += 1
-        return Cached(f"Result of run {self.name!r} reused.", result=value)
+    def _all_generations(self) -> Iterator[Generation]:
+        for position in count():
+            if position == len(self._generations) and not self._add_generation():
+                return
+            yield self._generations[position]
 
-    def _find(self, run: TaskRun) -> TaskView | None:
-        """Find what a task run corresponds to: by index, but for children that have inputs by those."""
-        slug, index = run.node.slug, run.index
-        same_index = self.earlier.tasks.get((slug, index))
-        if index == NO_INDEX or not run.inputs:
-            return same_index
-        if same_index is not None and same_index.inputs == run.inputs:
-            return same_index
-        if self._children is None:
-            self._children = {
-                (view_slug, *sorted(view.inputs.items())): view
-                for (view_slug, view_index), view in self.earlier.tasks.items()
-                if view_index != NO_INDEX and view.result is not None
-            }
-        return self._children.get((slug, *sorted(run.inputs.items())), same_index)
+    def _add_generation(self) -> bool:
+        """Read the run before the oldest one read so far; return whether there is one."""
+        parent = self._generations[-1].view.header.resumed_from
+        if not parent or any(parent == known.view.header.flow_run_id for known in self._generations):
+            return False
+        try:
+            self._generations.append(Generation(_read(self.home, parent)))
+        except NothingToResume:  # Removed by the retention, or damaged: what it held is computed again.
+            return False
+        return True
 
-    def _load(self, task: Task, ref: ResultRef) -> Any:
-        if ref.kind == "result":
-            if task.result is None:
-                raise NothingToResume("the task has no result to read it with")
-            return task.result.read(ref.location).value
-        return load(ref, self.folder)
+    def _take_over(self, run: TaskRun, generation: Generation, earlier: TaskView | None) -> State | str:
+        """Return the state with the result of an earlier task run, or why it cannot be taken over."""
+        code = run.node.runner.code
+        reason = reason_to_run(earlier, code, run.inputs)
+        if earlier is None or earlier.result is None or reason is not None:
+            if reason == CODE_CHANGED and earlier is not None:
+                return f"{reason}{self._explain(earlier.code, code)}"
+            return reason or "its result was not kept"
+        try:
+            value = _load(run.node.task, earlier.result, generation.folder)
+        except (OSError, PrefectException, ValueError) as error:
+            return f"its kept result cannot be read ({error})"
+        run.ref = self.recorder.link(earlier.result, generation.folder, run.node.slug, run.index)
+        return Cached(f"Result of run {generation.name!r} reused.", result=value)
 
     def _explain(self, old: str, new: str) -> str:
         before, now = self.home.objects_get(old), self.home.objects_get(new)
         return f": {explain(before, now)}" if before is not None and now is not None else ""
+
+
+def _load(task: Task, ref: ResultRef, folder: Path) -> Any:
+    """
+    Return a recorded result, after it was found to be the one that was recorded.
+
+    Raises:
+        PrefectException, OSError, ValueError: when it is gone, or is another one by now.
+    """
+    if ref.kind != "result":
+        return load(ref, folder)
+    if task.result is None:
+        raise ResultCorrupt(ref.location, "the task has no result to read it with")
+    result = task.result.read(ref.location)
+    if result._written != (ref.sha256, ref.length):
+        raise ResultCorrupt(ref.location, "something else has been written there since")
+    return result.value

@@ -171,14 +171,14 @@ def source_for(edge: Edge, node: TaskNode) -> Source | None:
     """
     Return the source of a released edge, None when what arrives there cannot be mapped over.
 
-    A failed or skipped upstream of a mapped edge is seen as it is by every child.
+    A failed upstream of a mapped edge is seen as it is by every child.
     """
     state = node.run.state
     if not edge.mapped:
         return Flattened(node) if edge.flattened else Whole(node)
     if node.children is not None:
         return Entries(node) if edge.flattened else Children(node)
-    if not isinstance(state, Success) or isinstance(state, Skipped):
+    if not isinstance(state, Success):
         return Source(node)
     values = flatten_value(node) if edge.flattened else state.result
     return Items(node, values) if is_mappable(values) else None
