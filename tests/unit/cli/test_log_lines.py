@@ -8,6 +8,7 @@ from tenuto._base.masking import register_secret
 from tenuto.cli.display import Display
 from tenuto.cli.log_lines import log_lines, log_text
 from tenuto.configuration import config
+from tenuto.engine.state import state_class
 
 LINE = re.compile(r"└── \d\d:\d\d:\d\d \| (?P<level>.{7}) \| (?P<message>.*)")
 
@@ -71,8 +72,6 @@ def test_none_prints_nothing(capsys: Capture) -> None:  # R-CRUN-8, R-CLI-24
 
 
 def test_a_traceback_has_the_frames_of_the_user_only(capsys: Capture) -> None:  # R-CLI-12
-    from tenuto.engine.transitions import check_trigger
-
     record: list[logging.LogRecord] = []
 
     class Recorder(logging.Handler):
@@ -82,26 +81,24 @@ def test_a_traceback_has_the_frames_of_the_user_only(capsys: Capture) -> None:  
     with log_lines(Display(), level=None, lowest=logging.NOTSET):
         get_logger().addHandler(Recorder())
         try:
-            check_trigger(None, None)  # type: ignore[arg-type]  # to fail inside of the package
-        except (AttributeError, TypeError):
+            state_class("Hovering")
+        except ValueError:
             get_logger().exception("failed")
     text = capsys.readouterr().out
     assert "test_a_traceback_has_the_frames_of_the_user_only" in text
-    assert "transitions.py" not in text
+    assert "state.py" not in text
     assert record[0].exc_text is None, "other handlers format the exception for themselves"
 
 
 def test_a_full_traceback_with_debug(capsys: Capture) -> None:  # R-CLI-12
-    from tenuto.engine.transitions import check_trigger
-
     display = Display()
     display.debug = True
     with log_lines(display, level=None, lowest=logging.NOTSET):
         try:
-            check_trigger(None, None)  # type: ignore[arg-type]  # as above
-        except (AttributeError, TypeError):
+            state_class("Hovering")
+        except ValueError:
             get_logger().exception("failed")
-    assert "transitions.py" in capsys.readouterr().out
+    assert "state.py" in capsys.readouterr().out
 
 
 def test_secrets_are_hidden(capsys: Capture) -> None:
