@@ -8,13 +8,12 @@ its target, and with the target there, in which the last task is not run.
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.harness import Figure, figure, in_turns, main, scratch_folder, seconds
+from benchmarks.harness import Figure, environment, figure, in_turns, main, scratch_folder, seconds
 
 PROJECT = Path(__file__).resolve().parent.parent / "examples" / "iris"
 ADDED_MS_MAX = 150
@@ -24,13 +23,13 @@ def measure(quick: bool) -> list[Figure]:
     with scratch_folder() as folder:
         project = folder / "iris"
         shutil.copytree(PROJECT, project, ignore=shutil.ignore_patterns("data", "__pycache__"))
-        environment = {**os.environ, "TENUTO__HOME_DIR": str(folder / "home")}
+        variables = environment(folder / "home")
 
         def run(*arguments: str) -> float:
             command = [sys.executable, *arguments]
             return 1000 * seconds(
                 lambda: subprocess.run(
-                    command, cwd=project, env=environment, check=True, stdout=subprocess.DEVNULL
+                    command, cwd=project, env=variables, check=True, stdout=subprocess.DEVNULL
                 )
             )
 

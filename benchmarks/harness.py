@@ -144,6 +144,14 @@ def scratch_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
+def environment(home: Path) -> dict[str, str]:
+    """
+    Return the environment of a process to be measured: a home folder of its own, byte code as for everybody.
+    """
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, "TENUTO__HOME_DIR": str(home)}
+
+
 @contextmanager
 def stdout_in(path: Path) -> Iterator[TextIO]:
     """Let `sys.stdout` be a file, as after `python flow.py > run.log`."""
