@@ -152,9 +152,9 @@ class FlowGraph:
             return set(self._reference_tasks)
         return {
             task
-            for task in self.tasks
+            for task, node in self._graph.nodes.items()
             if task.resource_role not in ("init", "cleanup")
-            and all(other.resource_role == "cleanup" for other in self._graph.downstream(task))
+            and not any(edge.downstream_task.resource_role != "cleanup" for edge in node.downstream)
         }
 
     def set_reference_tasks(self, tasks: Iterable[Any]) -> None:

@@ -182,7 +182,9 @@ class FlowRun:
                 return
             if self.record is not None:
                 self.record.task_running(run)
-            handle = self.executor.submit(perform, decision, extra_context=placement(run))
+            handle = self.executor.submit(
+                perform, decision, extra_context=placement(run) if self.executor.places_work else None
+            )
             if isinstance(handle, Outcome):
                 self._conclude(run, decision, handle)
                 return

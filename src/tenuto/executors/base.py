@@ -18,6 +18,9 @@ class Executor:
     tasks meanwhile; any other kind of future is resolved through `wait`.
     """
 
+    places_work = True
+    """Whether `submit` looks at `extra_context`; where not, the runner does not put it together."""
+
     @contextmanager
     def start(self) -> Iterator[None]:
         """Make the executor ready for one flow run, and release what it holds afterwards."""

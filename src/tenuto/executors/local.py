@@ -13,6 +13,8 @@ __all__ = ["LocalExecutor"]
 class LocalExecutor(Executor):
     """Runs each task at once in the thread that called `flow.run`, and returns the value itself."""
 
+    places_work = False
+
     def submit(
         self, fn: Callable[..., Any], *args: Any, extra_context: dict[str, Any] | None = None, **kwargs: Any
     ) -> Any:
