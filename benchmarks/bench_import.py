@@ -1,8 +1,8 @@
 """
 What does `import tenuto` cost a program, beyond starting Python? Milliseconds, wall clock of whole processes.
 
-Held constant: the interpreter, byte code compiled before. The second figure is what a script with a flow imports,
-the third what it has imported after its first run; `import pandas` is there for comparison.
+Held constant: the interpreter, byte code compiled before. The second figure is what a script with a flow
+imports, the third what it has imported after its first run; `import pandas` is there for comparison.
 """
 
 from __future__ import annotations
