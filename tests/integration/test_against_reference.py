@@ -36,7 +36,8 @@ SEEN: Counter[str] = Counter()
 
 WANTED = (
     "Mapped", "children", "empty map", "unmappable", "nothing to map", "skipped by upstream",
-    "skipped by signal", "Failed", "TriggerFailed", "ValidationFailed", "retried", "looped", "succeeded by signal", "flow Failed",
+    "skipped by signal", "Failed", "TriggerFailed", "ValidationFailed", "retried", "looped",
+    "succeeded by signal", "flow Failed",
     "flow Success", "flattened", "case taken", "case not taken", "merge", "filter", "collection",
 )  # fmt: skip
 
@@ -77,8 +78,8 @@ def quiet() -> None:
 def test_random_flows_agree_with_the_reference_and_their_journals_fold_to_the_same() -> None:
     # R-RUN-10, R-RUN-11, R-SKIP-1, R-SKIP-4, R-TRIG-3, R-TRIG-4, R-TRIG-6, R-TRIG-8, R-MAP-5, R-MAP-6,
     # R-MAP-7, R-MAP-8, R-MAP-9, R-MAP-10, R-MAP-11, R-MAP-12, R-MAP-13, R-MAP-14, R-MAP-15, R-MAP-16,
-    # R-MAP-18, R-FLAT-1, R-FLAT-2, R-FLAT-3, R-CASE-1, R-CASE-2, R-CASE-4, R-MERGE-1, R-MERGE-2, R-FILT-1, R-FILT-4, R-RETRY-1,
-    # R-RETRY-3, R-RETRY-7, R-RETRY-8, R-LOOP-1, R-LOOP-6, R-SIG-2, R-SIG-3; I-3, I-9
+    # R-MAP-18, R-FLAT-1, R-FLAT-2, R-FLAT-3, R-CASE-1, R-CASE-2, R-CASE-4, R-MERGE-1, R-MERGE-2, R-FILT-1,
+    # R-FILT-4, R-RETRY-1, R-RETRY-3, R-RETRY-7, R-RETRY-8, R-LOOP-1, R-LOOP-6, R-SIG-2, R-SIG-3; I-3, I-9
     SEEN.clear()
 
     @sweep(400)
