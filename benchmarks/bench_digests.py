@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.harness import Case, Figure, figure, in_turns, main, seconds
-from tenuto.journal.digests import digest
+from tenuto._base.digests import digest
 
 
 def measure(quick: bool) -> list[Figure]:

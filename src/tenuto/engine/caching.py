@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from tenuto._base.context import context
 from tenuto._base.datetimes import utc_now
+from tenuto._base.digests import digest
 from tenuto._base.logging import get_logger
 from tenuto.engine.state import Cached, Skipped, State, Success
 from tenuto.exceptions import ResultCorrupt
-from tenuto.journal.digests import digest
 
 if TYPE_CHECKING:
     from tenuto.core.task import Task
@@ -110,8 +110,8 @@ def publish(caches: dict[str, list[Cached]], runs: Iterable[TaskRun]) -> None:
 
 def index(home: Home, runner: TaskRunner, run_id: str, run: TaskRun) -> None:
     """Enter the kept result of a cached task run in the index under the home folder."""
+    from tenuto._base.plain import plain_json
     from tenuto.journal.cache_index import CacheEntry, append
-    from tenuto.journal.plain import plain_json
 
     state = run.state
     if not isinstance(state, Cached) or run.ref is None or state.cached_result_expiration is None:

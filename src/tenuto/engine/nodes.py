@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from tenuto._base.digests import combine, digest, provenance
 from tenuto.engine.state import Mapped, Pending, State, Success
-from tenuto.journal.digests import combine, digest, provenance
 
 if TYPE_CHECKING:
     from tenuto.core.edge import Edge

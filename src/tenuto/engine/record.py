@@ -7,11 +7,11 @@ from datetime import datetime
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
+from tenuto._base.digests import digest
 from tenuto.configuration import config
 from tenuto.engine import caching
 from tenuto.engine.state import Cached, Failed, Mapped, Paused, Scheduled, State, Success
 from tenuto.engine.transitions import cause_of
-from tenuto.journal.digests import digest
 from tenuto.journal.event import ErrorInfo, ResultRef
 from tenuto.journal.fingerprint import fingerprint
 

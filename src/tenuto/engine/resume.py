@@ -7,6 +7,7 @@ there and its code and inputs are what they were; parameters count as inputs of 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from tenuto.journal.recorder import Recorder
 
 CODE_CHANGED = "its code changed"
+UNREADABLE = "its kept result cannot be read"
 
 logger = get_logger("FlowRunner")
 
@@ -108,7 +110,7 @@ def _read(home: Home, run_id: str) -> Earlier:
     folder = home.run_folder(run_id)
     path = newest_journal(folder)
     view = fold(read_events(path)) if path is not None else None
-    if view is None or view.header is None:
+    if view is None or not view.header.v:
         raise NothingToResume(
             f"The record of run {run_id} cannot be read: {path or folder} holds no whole event."
         )
@@ -213,7 +215,8 @@ class Continuation:
             # The newest run that knows the task says best why it runs again.
             if not reason and earlier is not None:
                 reason = found
-        logger.info("Task '%s' runs again: %s.", run.name, reason or "it did not run before")
+        level = logging.WARNING if reason.startswith(UNREADABLE) else logging.INFO
+        logger.log(level, "Task '%s' runs again: %s.", run.name, reason or "it did not run before")
         return None
 
     def _all_generations(self) -> Iterator[Generation]:
@@ -244,7 +247,7 @@ class Continuation:
         try:
             value = _load(run.node.task, earlier.result, generation.folder)
         except (OSError, PrefectException, ValueError) as error:
-            return f"its kept result cannot be read ({error})"
+            return f"{UNREADABLE} ({error})"
         run.ref = self.recorder.link(earlier.result, generation.folder, run.node.slug, run.index)
         return Cached(f"Result of run {generation.name!r} reused.", result=value)
 

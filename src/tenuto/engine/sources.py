@@ -12,10 +12,10 @@ from collections.abc import Iterable, Sequence
 from copy import copy
 from typing import TYPE_CHECKING, Any
 
+from tenuto._base.digests import combine, digest
 from tenuto._base.logging import get_logger
 from tenuto.engine.state import Cached, Mapped, Skipped, State, Success
 from tenuto.engine.transitions import is_mappable
-from tenuto.journal.digests import combine, digest
 
 if TYPE_CHECKING:
     from tenuto.core.edge import Edge

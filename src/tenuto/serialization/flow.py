@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tenuto._base.masking import mask
+from tenuto._base.plain import plain_json
 from tenuto.core.nodes import Constant
 from tenuto.core.parameter import Parameter
-from tenuto.journal.plain import plain_json
 
 if TYPE_CHECKING:
     from inspect import Signature

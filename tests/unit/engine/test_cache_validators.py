@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tenuto._base.digests import digest
 from tenuto.engine import cache_validators
 from tenuto.engine.cache_validators import (
     all_inputs,
@@ -18,7 +19,6 @@ from tenuto.engine.cache_validators import (
     partial_parameters_only,
 )
 from tenuto.engine.state import Cached
-from tenuto.journal.digests import digest
 
 INPUTS: dict[str, Any] = {"x": [1, 2], "frame": pd.DataFrame({"a": [1]}), "n": np.arange(3)}
 PARAMETERS: dict[str, Any] = {"env": "prod", "n": 3}
