@@ -183,7 +183,7 @@ class Shown:
             if len(failed) > FAILURES_MAX:
                 rest = len(failed) - FAILURES_MAX
                 one = shlex.join([self.view.name, "--task", full_name(group, failed[FAILURES_MAX])])
-                self.display.line(f"{rest} more of {printable(group.name)} failed; see: tenuto show {one}")
+                self.display.line(printable(f"{rest} more of {group.name} failed; see: tenuto show {one}"))
 
     def print_continuation(self) -> None:
         """Print how to go on from here."""
@@ -197,7 +197,7 @@ class Shown:
             )
         elif not view.is_successful and (view.is_finished or not is_alive(view.header)):
             self.display.line()
-            self.display.line(f"To continue this run: {self.continue_command()}")
+            self.display.line(printable(f"To continue this run: {self.continue_command()}"))
 
     def continue_command(self) -> str:
         """Return the command, or the call, that continues the run."""

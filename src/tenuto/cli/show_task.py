@@ -113,7 +113,6 @@ def task_as_rest(run_id: str, group: TaskGroup, view: TaskView | None) -> dict[s
 
     one = view or TaskView(group.slug, state=group.state)
     changed = one.ended if one.ended is not None else one.started
-    error = one.error
     return {
         "id": task_run_id(run_id, group.slug, one.index),
         "flow_run_id": run_id,
@@ -135,6 +134,7 @@ def task_as_rest(run_id: str, group: TaskGroup, view: TaskView | None) -> dict[s
         "children": one.children,
         "inputs": one.inputs,
         "code": one.code or None,
-        "result": msgspec.to_builtins(one.result) if one.result is not None else None,
-        "error": msgspec.to_builtins(error) if error is not None else None,
+        # By way of JSON: the value of an inline result is JSON text already.
+        "result": msgspec.json.decode(msgspec.json.encode(one.result)),
+        "error": msgspec.to_builtins(one.error),
     }
