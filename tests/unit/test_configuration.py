@@ -265,7 +265,6 @@ def test_defaults_are_those_of_the_documentation(home: Path) -> None:
     assert loaded.flows.checkpointing is False
     assert loaded.flows.keep_results == "last"
     assert loaded.flows.keep_results_max_mb == 256
-    assert loaded.flows.results_location == ""
     assert loaded.flows.failed_over_skipped is False
     assert loaded.flows.eager_edge_validation is False
     assert loaded.flows.run_on_schedule is True
@@ -279,7 +278,6 @@ def test_defaults_are_those_of_the_documentation(home: Path) -> None:
     }
     assert loaded.results.pickle == "own"
     assert loaded.journal.durability == "relaxed"
-    assert loaded.tasks.snapshot is True
     assert loaded.cloud.use_local_secrets is True
 
 

@@ -245,29 +245,28 @@ class Continuation:
                 return f"{reason}{self._explain(earlier.code, code)}"
             return reason or "its result was not kept"
         try:
-            value = _load(run.node.task, earlier.result, generation.folder)
+            value = self._load(run.node.task, earlier.result, generation.folder)
         except (OSError, PrefectException, ValueError) as error:
             return f"{UNREADABLE} ({error})"
         run.ref = self.recorder.link(earlier.result, generation.folder, run.node.slug, run.index)
         return Cached(f"Result of run {generation.name!r} reused.", result=value)
 
+    def _load(self, task: Task, ref: ResultRef, folder: Path) -> Any:
+        """
+        Return a recorded result, after it was found to be the one that was recorded.
+
+        Raises:
+            PrefectException, OSError, ValueError: when it is gone, or is another one by now.
+        """
+        if ref.kind != "result":
+            return load(ref, folder, allow_pickle=self.recorder.settings.allow_pickle)
+        if task.result is None:
+            raise ResultCorrupt(ref.location, "the task has no result to read it with")
+        result = task.result.read(ref.location)
+        if result._written != (ref.sha256, ref.length):
+            raise ResultCorrupt(ref.location, "something else has been written there since")
+        return result.value
+
     def _explain(self, old: str, new: str) -> str:
         before, now = self.home.objects_get(old), self.home.objects_get(new)
         return f": {explain(before, now)}" if before is not None and now is not None else ""
-
-
-def _load(task: Task, ref: ResultRef, folder: Path) -> Any:
-    """
-    Return a recorded result, after it was found to be the one that was recorded.
-
-    Raises:
-        PrefectException, OSError, ValueError: when it is gone, or is another one by now.
-    """
-    if ref.kind != "result":
-        return load(ref, folder)
-    if task.result is None:
-        raise ResultCorrupt(ref.location, "the task has no result to read it with")
-    result = task.result.read(ref.location)
-    if result._written != (ref.sha256, ref.length):
-        raise ResultCorrupt(ref.location, "something else has been written there since")
-    return result.value

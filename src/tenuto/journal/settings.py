@@ -25,7 +25,7 @@ class RecordSettings:
     journals_days: float = 30
     min_free_percent: float = 10
     allow_pickle: bool = True
-    """False when `results.pickle` is `off`."""
+    """False unless `results.pickle` is `own`: signed pickles are for runs that a server knows."""
     durable: bool = False
     """True when `journal.durability` is `full`: each event is forced to the disk."""
 
@@ -51,6 +51,6 @@ class RecordSettings:
             journals_bytes_max=int(float(history.journals_max_gb) * _GIGABYTE),
             journals_days=float(history.journals_days),
             min_free_percent=float(history.min_free_percent),
-            allow_pickle=config.results.pickle != "off",
+            allow_pickle=config.results.pickle == "own",
             durable=config.journal.durability == "full",
         )
