@@ -2,6 +2,8 @@
 
 import builtins
 import json
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -123,6 +125,16 @@ def test_the_value_of_a_prefect_result_is_its_location() -> None:
 def test_the_class_of_a_result_comes_back(result: Result) -> None:
     restored = result_from_dict(json.loads(json.dumps(result_to_dict(result))))
     assert (type(restored), restored.location) == (type(result), result.location)
+
+
+# R-STATE-10
+def test_the_class_of_a_result_comes_back_in_a_process_that_has_not_loaded_it() -> None:
+    code = (
+        "from tenuto.engine.state import State\n"
+        "described = {'type': 'Success', '_result': {'type': 'LocalResult', 'location': '/a/b'}}\n"
+        "assert type(State.deserialize(described)._result).__name__ == 'LocalResult'\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_a_result_of_an_unknown_class_is_a_plain_one_at_its_location() -> None:
