@@ -1,11 +1,12 @@
 """
-Make the pages of docs/reference that say what the code says already: settings.md, api.md and journal.md.
+Make the pages of docs/reference, which say what the code says already.
 
     python scripts/make_reference.py            write them
     python scripts/make_reference.py --check    say which are not current, and fail
 
-Settings are those of `src/tenuto/defaults.toml` with their comments. Public names are what the doors of the
-package declare in `__all__`, with the signatures and the first sentences of their docstrings.
+Settings are those of `src/tenuto/defaults.toml` with their comments; commands are shown by their help. Public
+names are what the doors of the package declare in `__all__`, with the signatures and the first sentences of
+their docstrings. The journal's tables are those of its structs.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import click
 
 ROOT = Path(__file__).resolve().parent.parent
 DEFAULTS = ROOT / "src" / "tenuto" / "defaults.toml"
@@ -213,6 +216,32 @@ def sentence(thing: Any) -> str:
     return ": " + re.split(r"(?<=\.)\s", paragraph)[0]
 
 
+# ----------------------------------------------------------------------------------------------- command line
+
+
+def command_line_page() -> str:
+    """Return the help of each command, as 100 columns show it."""
+    from tenuto.cli.app import COMMANDS, tenuto
+
+    lines = [
+        "# Command line",
+        "",
+        "<!-- Made by scripts/make_reference.py from the commands themselves. Do not edit. -->",
+        "",
+        "What `tenuto COMMAND --help` prints. Exit codes: 0 done, 1 the run or the operation failed,",
+        "2 wrong usage, 5 not found, 130 interrupted.",
+    ]
+    with click.Context(tenuto, info_name="tenuto", color=False) as root:
+        for entry in COMMANDS:
+            command = tenuto.get_command(root, entry.name)
+            assert command is not None, entry.name
+            settings = command.context_settings
+            with click.Context(command, root, entry.name, terminal_width=100, **settings) as context:
+                text = "\n".join(line.rstrip() for line in command.get_help(context).splitlines())
+            lines += ["", f"## tenuto {entry.name}", "", "```text", text, "```"]
+    return "\n".join(lines) + "\n"
+
+
 # ------------------------------------------------------------------------------------------------------ files
 
 
@@ -223,6 +252,7 @@ def pages() -> dict[Path, str]:
     return {
         REFERENCE / "settings.md": settings_page(),
         REFERENCE / "api.md": api_page(),
+        REFERENCE / "command-line.md": command_line_page(),
         REFERENCE / "journal.md": journal_reference.page(),
     }
 
