@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import textwrap
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from tenuto.cli.errors import Foreseen
 from tenuto.cli.group import Command
 from tenuto.cli.inputs import assignments, parameter_file
 from tenuto.cli.loading import LoadingFailed, check_options, find_flow, flow_options
+from tenuto.exceptions import PrefectException
 
 if TYPE_CHECKING:
     from tenuto.core.flow import Flow
@@ -226,13 +228,12 @@ class Session:
         from tenuto.cli.tracebacks import user_traceback
 
         self.display.problem("Flow runner encountered an exception!")
-        text = user_traceback(error)
         if self.display.debug:
             self.display.traceback(error)
         else:
-            self.display.notice(
-                "\n".join(f"    {line}" for line in text.rstrip("\n").split("\n")), colour=None
-            )
+            # Errors of ours tell what is wrong and have no frames of the user's.
+            text = foreseen_text(error) if isinstance(error, PrefectException) else user_traceback(error)
+            self.display.notice(textwrap.indent(text.rstrip("\n"), "    "), colour=None)
         for line in remedies(error, self.flow):
             self.display.notice(line, colour=None)
         self.say("Flow run failed!", colour="red")
@@ -306,6 +307,11 @@ def shown_values(values: dict[str, Any]) -> str:
     from tenuto.journal.recorded import is_secret_name
 
     return mask(repr({name: MASK if is_secret_name(name) else value for name, value in values.items()}))
+
+
+def foreseen_text(error: PrefectException) -> str:
+    """Return what an error of ours says, with its notes."""
+    return "\n".join([str(error), *getattr(error, "__notes__", ())])
 
 
 def remedies(error: Exception, flow: Flow | None) -> list[str]:

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from tenuto import Flow, Parameter, task
+from tenuto.configuration import config
 from tenuto.engine.results import LocalResult
 from tenuto.engine.signals import SKIP
 from tenuto.journal.home import Home
@@ -103,19 +104,18 @@ def test_constants_skips_and_results_in_files(cli: CommandLine, failed_run: str)
     assert "  json  5.0 KB, SHA-256 " in cli("show", failed_run, "--task", "text_of").out
 
 
-def test_a_result_that_was_written_says_by_what(cli: CommandLine, tmp_path: Path) -> None:
-    @task(result=LocalResult(dir=str(tmp_path / "results")), checkpoint=True)
+def test_a_result_that_was_written_says_by_what_and_where(cli: CommandLine, tmp_path: Path) -> None:
+    @task(result=LocalResult(dir=str(tmp_path)), target="one.pickle", checkpoint=True)
     def written() -> int:
         return 1
 
     with Flow("writes") as writes:
         written()
-    from tenuto.configuration import config
-
     config.flows.checkpointing = True
+    config.flows.keep_results = "never"
     writes.run(flow_run_name="wise-owl")
     out = cli("show", "wise-owl", "--task", "written").out
-    assert f"written by LocalResult at {tmp_path / 'results'}" in out or "Result      1" in out
+    assert f"Result      written by LocalResult at {tmp_path / 'one.pickle'}  PickleSerializer  " in out
 
 
 def test_logs_are_shown_as_the_run_printed_them(cli: CommandLine, failed_run: str) -> None:
