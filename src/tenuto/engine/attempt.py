@@ -18,6 +18,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from tenuto._base.context import context
+from tenuto._base.files import is_storage_fault
 from tenuto._base.logging import get_logger, redirect_stdout_to
 from tenuto.engine.signals import LOOP, SUCCESS, PrefectStateSignal
 from tenuto.engine.transitions import Outcome
@@ -116,7 +117,7 @@ def _store(attempt: Attempt, outcome: Outcome, value: object) -> None:
             if attempt.values.get("raise_on_exception"):
                 raise
             logger.exception("Unexpected error: %r", error)
-            outcome.write_error = error
+            outcome.write_error, outcome.storage_fault = error, is_storage_fault(error)
             return
     if attempt.keep is not None and not isinstance(outcome.error, LOOP):
         outcome.kept = attempt.keep(attempt.slug, attempt.index, value)

@@ -212,12 +212,26 @@ class FlowRun:
         except queue.Empty:
             return
         self.in_flight -= 1
-        outcome = handle.result() if hasattr(handle, "add_done_callback") else self.executor.wait(handle)
+        outcome = self._outcome_of(handle)
         token = current_context.enter(run.node.runner.context_for(run))
         try:
             self._conclude(run, attempt, outcome)
         finally:
             current_context.leave(token)
+
+    def _outcome_of(self, handle: Any) -> Outcome:
+        try:
+            outcome: Outcome = (
+                handle.result() if hasattr(handle, "add_done_callback") else self.executor.wait(handle)
+            )
+        except Exception as error:
+            # The attempt itself answers with an outcome. What is raised here befell its worker, or its way
+            # there and back; it fails this task, and the others go on.
+            if current_context.current().get("raise_on_exception"):
+                raise
+            self.logger.exception("Unexpected error: %r", error)
+            return Outcome(error=error)
+        return outcome
 
     def _conclude(self, run: TaskRun, attempt: Attempt, outcome: Outcome) -> None:
         run.ref = outcome.kept

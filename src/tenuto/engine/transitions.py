@@ -61,14 +61,15 @@ class Outcome:
 
     Exactly one of `value` and `error` counts: a value when `error` is None. `result` is the value in the
     task's own Result, with its location, when it was written. `write_error` says that the body succeeded and
-    its result could not be stored. `kept` is the reference of the copy kept for a resume, `seconds` the
-    duration of the body.
+    its result could not be stored, `storage_fault` that the disk was why. `kept` is the reference of the copy
+    kept for a resume, `seconds` the duration of the body.
     """
 
     value: object = None
     error: BaseException | None = None
     result: Result | None = None
     write_error: Exception | None = None
+    storage_fault: bool = False
     kept: ResultRef | None = None
     seconds: float = 0.0
 
@@ -106,7 +107,7 @@ def cause_of(state: State, outcome: Outcome | None) -> str:
         return "upstream"
     if isinstance(state, TimedOut):
         return "timeout"
-    if outcome is not None and isinstance(outcome.write_error, OSError):
+    if outcome is not None and outcome.storage_fault:
         return "storage"
     return "code-error"
 
