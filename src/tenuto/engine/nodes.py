@@ -78,8 +78,12 @@ class TaskRun:
         """Digest of what this run hands downstream: of the value where it has one, else of its provenance."""
         if self.digest is None:
             state = self.state
-            self.digest = digest(state.result) if isinstance(state, Success) else None
-            self.digest = self.digest or provenance(self.node.runner.code, self.inputs)
+            if isinstance(state, Success):
+                self.digest = digest(state.result) or provenance(self.node.runner.code, self.inputs)
+            else:
+                # What is handed on is the failure, which is not what the same code and inputs give otherwise.
+                kinds = [type(state).__name__, type(state.result).__name__]
+                self.digest = combine([provenance(self.node.runner.code, self.inputs), *kinds])
         return self.digest
 
 

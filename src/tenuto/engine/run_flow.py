@@ -255,10 +255,13 @@ def record_logs(recorder: Recorder) -> Iterator[None]:
 def say_how_to_continue(flow: Flow, record: RunRecord, name: str) -> None:
     """Log, as the last line of a run that did not succeed, what is kept and how to go on from there."""
     log = get_logger("FlowRunner")
-    if not record.recorder.resumable:
+    if not record.recorder.recording:
         log.warning("This run was not recorded completely and cannot be continued.")
         return
-    results = "1 result is kept" if record.kept == 1 else f"{record.kept} results are kept"
+    if not record.recorder.resumable:
+        results = "No results are kept (flows.keep_results is 'never')"
+    else:
+        results = "1 result is kept" if record.kept == 1 else f"{record.kept} results are kept"
     log.info("%s. To continue this run: %s", results, continue_command(flow, name))
 
 
