@@ -429,7 +429,7 @@ class Flow(FlowGraph):
 
         Args:
             parameters: name -> value.
-            run_on_schedule: wait for the flow's schedule; default: setting `flows.run_on_schedule`.
+            run_on_schedule: False: run once and now, also if the flow has a schedule.
             runner_cls: runs the flow instead of the configured class.
             **kwargs: parameters by name, or `executor`, `context`, `task_states`, `state`, `flow_run_id`,
                 `flow_run_name`, `task_contexts`, `task_runner_state_handlers`, `resume`.
