@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.harness import Figure, machine, short, table
+from benchmarks.harness import Figure, add_options, machine, prepare, short, table
 
 FOLDER = Path(__file__).resolve().parent
 
@@ -26,11 +26,11 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter, prog="benchmarks"
     )
     parser.add_argument("words", nargs="*", help="parts of names of benchmarks; default: all")
-    parser.add_argument("--quick", action="store_true", help="fewer and smaller rounds: does it work at all?")
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
+    add_options(parser)
     parser.add_argument("--save", type=Path, metavar="FILE", help="write that JSON object to a file, too")
     parser.add_argument("--against", type=Path, metavar="FILE", help="compare with a file written by --save")
     arguments = parser.parse_args()
+    prepare(arguments)
 
     names = chosen(arguments.words)
     if not names:
