@@ -246,10 +246,8 @@ class FlowRun:
             self.agenda.add(run)
         elif state.is_finished():
             self._finished(run)
-        elif isinstance(state, Scheduled):
-            self._put_aside(run, state)
         else:
-            self.agenda.add(run)
+            self._admit(run)
 
     # ------------------------------------------------------------------ what follows
 

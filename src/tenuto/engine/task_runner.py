@@ -107,6 +107,7 @@ class TaskRunner(Runner):
         self.has_plain_trigger = task.trigger is all_successful
         self.special = bool(task.timeout or task.log_stdout or is_coroutine_function(task.run))
         self.has_extras = bool(self.result or task.target or task.task_run_name or task.cache_for)
+        self.ends_plainly = not (self.has_handlers or self.has_extras)
         self.slug = task.slug or task.name
         self.task_logger = get_logger(task.name)
 
@@ -371,6 +372,8 @@ class TaskRunner(Runner):
     def _end(self, run: TaskRun, attempt: Attempt, outcome: Outcome) -> State:
         task = self.task
         state = state_of(outcome)
+        if self.ends_plainly and outcome.error is None:
+            return state
         if isinstance(outcome.error, ENDRUN):
             return state
         if (
