@@ -11,6 +11,7 @@ from typing import TextIO
 import click
 
 from tenuto._base.masking import mask
+from tenuto.cli.errors import Foreseen
 
 __all__ = ["Display", "can_redraw", "display_of", "prepare_streams", "with_display_options"]
 
@@ -101,13 +102,16 @@ def write(stream: TextIO, text: str) -> None:
     Write text and flush.
 
     Raises:
-        OSError: when it cannot be written; not when its reader has gone.
+        Foreseen: when it cannot be written, as on a full disk; not when its reader has gone.
     """
     try:
         stream.write(text)
         stream.flush()
     except BrokenPipeError:
         silence(stream)
+    except OSError as error:
+        silence(stream)
+        raise Foreseen(f"The output cannot be written: {error.strerror or error}") from error
 
 
 def silence(stream: TextIO) -> None:
@@ -123,6 +127,9 @@ def silence(stream: TextIO) -> None:
 
 def prepare_streams(display: Display) -> None:
     """Have text that an encoding does not know escaped, and draw no signs that it does not know."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # Closed by who started us (`tenuto ... >&-`).
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  # for as long as the process lasts
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:

@@ -67,7 +67,17 @@ class LineFormatter(LogFormatter):
 
 
 class LineHandler(logging.Handler):
-    """Writes to what `sys.stdout` is, past the redirection of tasks with `log_stdout`."""
+    """
+    Writes to what `sys.stdout` is, past the redirection of tasks with `log_stdout`.
+
+    Args:
+        display: says when that is no longer possible.
+        level: of the records that are written, at least.
+    """
+
+    def __init__(self, display: Display, level: int) -> None:
+        super().__init__(level)
+        self._display = display
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a line. Never raises: a line that cannot be written must not stop the run."""
@@ -78,6 +88,9 @@ class LineHandler(logging.Handler):
         except BrokenPipeError:
             # Nobody reads any more (`tenuto run | head`): the run goes on to its end.
             silence(real_stdout())
+        except OSError as error:
+            silence(real_stdout())
+            self._display.notice(f"No more log lines are printed: {error.strerror or error}.")
         except Exception:  # noqa: BLE001  # as every handler of the logging module
             self.handleError(record)
 
@@ -96,7 +109,7 @@ def log_lines(display: Display, *, level: str | None, lowest: int | None) -> Ite
     names = config.logging.extra_loggers
     loggers = [package, *map(logging.getLogger, [names] if isinstance(names, str) else names)]
     before = [(logger, logger.level, logger.handlers[:]) for logger in loggers]
-    own = LineHandler(lowest if lowest is not None else logging.NOTSET)
+    own = LineHandler(display, logging.NOTSET if lowest is None else lowest)
     own.setFormatter(LineFormatter(display))
     replaced = package.handlers[:]
     for logger in loggers:

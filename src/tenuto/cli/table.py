@@ -84,9 +84,8 @@ def print_for_terminal(
             text = middle_cut(cell.shown, limit) if cell.may_be_cut else cell.shown
             texts.append(Text(f" {text} ", style=f"#ffffff on {cell.chip}") if cell.chip else Text(text))
         table.add_row(*texts)
-    console = Console(
-        file=sys.stdout, width=columns, no_color=not display.is_colourful(sys.stdout), highlight=False
-    )
+    colourful = display.is_colourful(sys.stdout)
+    console = Console(file=sys.stdout, width=columns, force_terminal=colourful, highlight=False)
     console.print(table)
 
 
