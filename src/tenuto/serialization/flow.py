@@ -51,15 +51,17 @@ def flow_to_dict(flow: Flow) -> dict[str, Any]:
     reference = flow.reference_tasks()
     mapped = {edge.downstream_task for edge in flow.edges if edge.mapped}
     signatures: dict[int, dict[str, Any]] = {}
+    tasks = []
+    for task in flow.tasks:
+        described = task_to_dict(task, signatures)
+        described["slug"], described["mapped"] = slugs[task], task in mapped
+        tasks.append(described)
     return {
         "name": flow.name,
         "type": _path(type(flow)),
         "schedule": _part(flow.schedule),
         "parameters": [_parameter(task) for task in flow.tasks if isinstance(task, Parameter)],
-        "tasks": [
-            {**task_to_dict(task, signatures), "slug": slugs[task], "mapped": task in mapped}
-            for task in flow.tasks
-        ],
+        "tasks": tasks,
         "edges": [
             {
                 "upstream_slug": slugs[edge.upstream_task],
@@ -71,9 +73,9 @@ def flow_to_dict(flow: Flow) -> dict[str, Any]:
             for edge in flow.edges
         ],
         "constants": {
-            slugs[task]: {key: _value(value) for key, value in flow.constants[task].items()}
-            for task in flow.tasks
-            if flow.constants.get(task)
+            slugs[task]: {key: _value(value) for key, value in constants.items()}
+            for task, constants in flow.constants.items()
+            if constants
         },
         "reference_tasks": [slugs[task] for task in flow.tasks if task in reference],
         "run_config": _part(flow.run_config),
