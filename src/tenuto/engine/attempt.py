@@ -91,7 +91,7 @@ def _perform(attempt: Attempt) -> Outcome:
         )
     except PrefectSignal as error:
         outcome.error = error
-        if isinstance(error, PrefectStateSignal):
+        if isinstance(error, PrefectStateSignal) and not isinstance(error, SUCCESS | LOOP):
             logger.info("%s signal raised: %r", type(error).__name__, error)
     except Exception as error:
         # The boundary of user code: any exception there is the task's outcome, logged with its traceback.

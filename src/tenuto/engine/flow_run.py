@@ -16,7 +16,7 @@ from tenuto.core.nodes import Constant
 from tenuto.engine.agenda import Agenda
 from tenuto.engine.attempt import Attempt, perform
 from tenuto.engine.nodes import NO_INDEX, TaskNode, TaskRun
-from tenuto.engine.sources import Children, released, source_for
+from tenuto.engine.sources import Children, Sources, source_for
 from tenuto.engine.state import Cached, Looped, Mapped, Pending, Resume, Scheduled, State, Success
 from tenuto.engine.task_runner import count_attempt, loop
 from tenuto.engine.transitions import Outcome
@@ -72,12 +72,9 @@ class FlowRun:
             if self.record is not None:
                 self.record.prepare(runner)
             node = nodes[task] = TaskNode(task, runner.slug, order, runner)
-            for edge in flow.upstream_edges(task):
-                upstream = nodes[edge.upstream_task]
-                node.upstream.append((edge, upstream))
-                upstream.downstream.append((edge, node))
-                node.is_mapped = node.is_mapped or edge.mapped
-            node.held_by = len(node.upstream)
+            edges = flow.upstream_edges(task)
+            node.held_by = len(edges)
+            node.is_mapped = any(edge.mapped for edge in edges)
         return nodes
 
     def _start_from(self, node: TaskNode, state: State) -> None:
@@ -175,7 +172,7 @@ class FlowRun:
                 self._map(node)
                 return
             if node.sources is None:
-                node.sources = released(node)
+                node.sources = self._sources_of(node)
             decision = runner.begin(run, node.sources)
             if isinstance(decision, State):
                 self._settle(run, decision)
@@ -197,6 +194,14 @@ class FlowRun:
         if self.record is not None:
             self.record.task_state(run)
         self._finished(run)
+
+    def _sources_of(self, node: TaskNode) -> Sources:
+        """Return what arrives at a node; all edges to it are released."""
+        nodes = self.nodes
+        return [
+            (edge, source_for(edge, nodes[edge.upstream_task]))
+            for edge in self.flow.upstream_edges(node.task)
+        ]
 
     def _watch(self, run: TaskRun, attempt: Attempt, handle: Any) -> None:
         self.in_flight += 1
@@ -274,11 +279,12 @@ class FlowRun:
         node.sources = None  # What arrived here is not held longer than it is needed.
         if node.children is not None:
             node.gather()
-        for edge, downstream in node.downstream:
+        for edge in self.flow.downstream_edges(node.task):
             if node.children is None or not follows_children(edge):
-                self._release_edge(downstream)
+                self._release(edge)
 
-    def _release_edge(self, node: TaskNode) -> None:
+    def _release(self, edge: Edge) -> None:
+        node = self.nodes[edge.downstream_task]
         node.held_by -= 1
         if node.held_by == 0:
             self._admit(node.run)
@@ -287,24 +293,23 @@ class FlowRun:
 
     def _map(self, node: TaskNode) -> None:
         """Expand a mapped task into its children, or end it where that is not possible."""
-        sources = [(edge, source_for(edge, upstream)) for edge, upstream in node.upstream]
+        sources = node.sources = self._sources_of(node)
         state = node.runner.begin_map(node.run, sources)
         if not isinstance(state, Mapped):
             self._settle(node.run, state)
             return
-        node.sources = [(edge, source) for edge, source in sources if source is not None]
         children = node.expand(state.n_map_states)
         if self.record is not None:
             self.record.task_state(node.run)
-        followed = [source.children for _, source in node.sources if isinstance(source, Children)]
+        followed = [source.children for _, source in sources if isinstance(source, Children)]
         for child in children:
             for others in followed:
                 child.wait_for(others[child.index])
             if child.waiting == 0:
                 self._admit(child)
-        for edge, downstream in node.downstream:
+        for edge in self.flow.downstream_edges(node.task):
             if follows_children(edge):
-                self._release_edge(downstream)
+                self._release(edge)
         if not children:
             self._complete(node)
 

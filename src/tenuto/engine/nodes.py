@@ -14,9 +14,8 @@ from tenuto._base.digests import combine, digest, provenance
 from tenuto.engine.state import Mapped, Pending, State, Success
 
 if TYPE_CHECKING:
-    from tenuto.core.edge import Edge
     from tenuto.core.task import Task
-    from tenuto.engine.sources import Source
+    from tenuto.engine.sources import Sources
     from tenuto.engine.task_runner import TaskRunner
     from tenuto.journal.event import ResultRef
 
@@ -93,7 +92,6 @@ class TaskNode:
 
     Attributes:
         order: position in the topological order; ready task runs are taken up by it.
-        upstream, downstream: the edges with the nodes at their other ends.
         held_by: number of upstream edges that are not released yet.
         sources: one per incoming edge, set when the node is released.
         run: the run of the task itself; of a mapped task, that of the parent.
@@ -102,7 +100,6 @@ class TaskNode:
 
     __slots__ = (
         "children",
-        "downstream",
         "held_by",
         "is_mapped",
         "order",
@@ -113,7 +110,6 @@ class TaskNode:
         "sources",
         "task",
         "unfinished",
-        "upstream",
     )
 
     def __init__(self, task: Task, slug: str, order: int, runner: TaskRunner) -> None:
@@ -121,11 +117,9 @@ class TaskNode:
         self.slug = slug
         self.order = order
         self.runner = runner
-        self.upstream: list[tuple[Edge, TaskNode]] = []
-        self.downstream: list[tuple[Edge, TaskNode]] = []
         self.held_by = 0
         self.is_mapped = False
-        self.sources: list[tuple[Edge, Source]] | None = None
+        self.sources: Sources | None = None
         self.run = TaskRun(self, NO_INDEX, Pending("Task not run."))
         self.children: list[TaskRun] | None = None
         self.unfinished = 0

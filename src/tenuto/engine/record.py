@@ -41,6 +41,7 @@ class RunRecord:
         self.home = home
         self.continuation = continuation
         self.kept = 0
+        self._keep = recorder.keep  # Bound once: every runner holds it.
         self._codes: dict[object, str] = {}
         self._keeps_results = config.flows.keep_results != "never"
 
@@ -69,7 +70,7 @@ class RunRecord:
         if task.checkpoint is False or task.is_secret:
             return None
         # A result with `cache_for` has to outlive the run, whatever is said about keeping others (R-CACHE-2).
-        return self.recorder.keep if self._keeps_results or task.cache_for is not None else None
+        return self._keep if self._keeps_results or task.cache_for is not None else None
 
     def task_running(self, run: TaskRun) -> None:
         """Record that the body of a task run is about to be called."""

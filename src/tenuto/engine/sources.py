@@ -54,6 +54,10 @@ class Source:
         return is_quiet(self.node.run.state)
 
 
+Sources = list[tuple["Edge", Source]]
+"""What arrives at a task: the edges that end in it, each with its source."""
+
+
 class Whole(Source):
     """The whole output of an upstream task; that of a mapped one is the list of its children's."""
 
@@ -135,6 +139,12 @@ class Items(Source):
         return digest(self.values[index]) or combine([self.node.output_digest(), str(index)])
 
 
+class Unmappable(Source):
+    """The output of an upstream task that is to be mapped over and cannot be."""
+
+    __slots__ = ()
+
+
 class Entries(Source):
     """The entries of a flattened mapped upstream: an item each, or the state of a child that gave none."""
 
@@ -167,12 +177,8 @@ class Entries(Source):
         return is_quiet(self.entries[index][0])
 
 
-def source_for(edge: Edge, node: TaskNode) -> Source | None:
-    """
-    Return the source of a released edge, None when what arrives there cannot be mapped over.
-
-    A failed upstream of a mapped edge is seen as it is by every child.
-    """
+def source_for(edge: Edge, node: TaskNode) -> Source:
+    """Return the source of a released edge; what failed and is mapped over is seen so by each child."""
     state = node.run.state
     if not edge.mapped:
         return Flattened(node) if edge.flattened else Whole(node)
@@ -181,17 +187,7 @@ def source_for(edge: Edge, node: TaskNode) -> Source | None:
     if not isinstance(state, Success):
         return Source(node)
     values = flatten_value(node) if edge.flattened else state.result
-    return Items(node, values) if is_mappable(values) else None
-
-
-def released(node: TaskNode) -> list[tuple[Edge, Source]]:
-    """Return the sources of a node whose incoming edges are all released."""
-    sources = []
-    for edge, upstream in node.upstream:
-        source = source_for(edge, upstream)
-        if source is not None:
-            sources.append((edge, source))
-    return sources
+    return Items(node, values) if is_mappable(values) else Unmappable(node)
 
 
 def with_result(state: State, value: Any) -> State:

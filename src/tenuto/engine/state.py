@@ -119,7 +119,7 @@ class State:
 
     @result.setter
     def result(self, value: Any) -> None:
-        self._held = Result(value) if value is None else value
+        self._held = value
 
     @property
     def _result(self) -> Result:

@@ -9,7 +9,7 @@ stands the executor.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Mapping, Sized
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,7 @@ from tenuto.engine.nodes import NO_INDEX, TaskNode, TaskRun
 from tenuto.engine.result import Result, ResultNotImplementedError
 from tenuto.engine.runner import Runner
 from tenuto.engine.signals import ENDRUN
-from tenuto.engine.sources import Source
+from tenuto.engine.sources import Source, Sources, Unmappable
 from tenuto.engine.state import (
     Cached,
     Failed,
@@ -59,8 +59,6 @@ if TYPE_CHECKING:
     from tenuto.journal.home import Home
 
 __all__ = ["TaskRunner"]
-
-Sources = list[tuple[Edge, Source]]
 
 # What differs between the children of a mapped task, beside their arguments.
 _OF_A_CHILD = frozenset({"map_index", "task_full_name", "task_run_id", "task_run_name"})
@@ -416,28 +414,26 @@ class TaskRunner(Runner):
 
     # ------------------------------------------------------------------ mapping
 
-    def begin_map(self, run: TaskRun, sources: Sequence[tuple[Edge, Source | None]]) -> State:
+    def begin_map(self, run: TaskRun, sources: Sources) -> State:
         """Decide whether a mapped task is expanded: `Mapped` with the number of children, or its end."""
         self.logger.info("Task '%s': Starting task run...", run.name)
         try:
-            state = self.change(run, self._map_state(run, sources))
+            state = self.change(run, self._map_state(sources))
         except ENDRUN as end:
             state = end.state
         return self.finish(run, state)
 
-    def _map_state(self, run: TaskRun, sources: Sequence[tuple[Edge, Source | None]]) -> State:
-        upstream = {edge: node.run.state for edge, node in run.node.upstream}
+    def _map_state(self, sources: Sources) -> State:
+        upstream = {edge: source.node.run.state for edge, source in sources}
         skipped = check_upstream_skipped(
             self.task, upstream, failed_over_skipped=config.flows.failed_over_skipped
         )
         if skipped is not None:
             return skipped
         mapped = [(edge, source) for edge, source in sources if edge.mapped]
-        if any(source is None for _, source in mapped):
+        if any(isinstance(source, Unmappable) for _, source in mapped):
             return Failed(UNMAPPABLE)
-        lengths = {
-            edge: len(source) for edge, source in mapped if source is not None and isinstance(source, Sized)
-        }
+        lengths = {edge: len(source) for edge, source in mapped if isinstance(source, Sized)}
         if not lengths:
             return Failed(NOTHING_TO_MAP)
         if len(set(lengths.values())) > 1:
