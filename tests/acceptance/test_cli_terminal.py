@@ -132,6 +132,17 @@ def test_a_paused_task_asks_below_the_log_and_goes_on(folder: Path) -> None:  # 
     assert screen.count(question) == 2
 
 
+def test_who_ends_the_input_leaves_the_task_paused(folder: Path) -> None:  # R-PAUSE-2
+    (folder / "ask.py").write_text(PAUSING)
+    with OnTerminal(TENUTO, "run", "-p", "ask.py", "--no-color", cwd=folder) as command:
+        command.until(lambda output: "enter 'y' to resume:" in output)
+        command.type("\x04")
+        code, screen = command.end()
+    assert code == 1
+    assert screen.splitlines()[-1].startswith("Flow run is in unexpected state: <Running")
+    assert "EOFError" not in screen
+
+
 def test_progress_bars_keep_their_line(folder: Path) -> None:
     (folder / "bar.py").write_text(
         """

@@ -35,7 +35,7 @@ Examples:
     show_default=True,
     help="A tree of text, Graphviz or Mermaid.",
 )
-@click.option("-o", "--output", "output", metavar="FILE", help="Write to a file instead.")
+@click.option("-o", "--output", "output", type=click.Path(), metavar="FILE", help="Write to a file instead.")
 @click.pass_context
 def command(
     context: click.Context,

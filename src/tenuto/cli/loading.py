@@ -47,7 +47,7 @@ def flow_options(command: F) -> F:
     for option in (
         click.option("-n", "--name", help="Name of the flow, where there are several."),
         click.option("-m", "--module", metavar="MODULE[.FLOW]", help="Module that holds the flow."),
-        click.option("-p", "--path", metavar="FILE", help="File that holds the flow."),
+        click.option("-p", "--path", type=click.Path(), metavar="FILE", help="File that holds the flow."),
     ):
         command = option(command)
     return command

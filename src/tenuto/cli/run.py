@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tenuto.cli.completion import complete_runs
 from tenuto.cli.display import Display, can_redraw, display_of
 from tenuto.cli.errors import Foreseen
 from tenuto.cli.group import Command
@@ -45,7 +46,10 @@ Examples:
     "--param", "params", multiple=True, metavar="NAME=VALUE", help="A parameter; the value is JSON or text."
 )
 @click.option(
-    "--param-file", metavar="FILE", help="JSON or TOML file of parameters; - reads JSON from stdin."
+    "--param-file",
+    type=click.Path(),
+    metavar="FILE",
+    help="JSON or TOML file of parameters; - reads JSON from stdin.",
 )
 @click.option(
     "--context", "contexts", multiple=True, metavar="NAME=VALUE", help="A value for the run's context."
@@ -56,6 +60,7 @@ Examples:
     is_flag=False,
     flag_value="last",
     metavar="[RUN]",
+    shell_complete=complete_runs,
     help="Continue a run: its id, the beginning of it, or its name; alone: the newest that did not succeed.",
 )
 @click.option("--log-level", type=click.Choice(LEVELS, case_sensitive=False), help="Level of the run's logs.")

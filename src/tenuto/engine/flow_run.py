@@ -127,9 +127,10 @@ class FlowRun:
         """Ask on a terminal whether paused tasks may go on; elsewhere they stay paused (R-PAUSE-2)."""
         paused, self.paused = self.paused, []
         for run in paused:
-            if not can_ask():
+            answer = ask(f"{run.node.task!r} is currently Paused; enter 'y' to resume: ")
+            if answer is None:
                 continue
-            if input(f"{run.node.task!r} is currently Paused; enter 'y' to resume: ").strip().lower() == "y":
+            if answer.strip().lower() == "y":
                 run.state = Resume("Resumed by the user.", result=run.state.result)
                 self.agenda.add(run)
             else:
@@ -342,9 +343,14 @@ def placement(run: TaskRun) -> dict[str, Any]:
     return {"task_name": task.name, "task_tags": task.tags, "map_index": run.index, **task.executor_options}
 
 
-def can_ask() -> bool:
-    """Say whether somebody can answer a question on standard input."""
-    return sys.stdin is not None and sys.stdin.isatty()
+def ask(question: str) -> str | None:
+    """Ask on the terminal; None where there is none, or where somebody ends the input (Ctrl-D)."""
+    if sys.stdin is None or not sys.stdin.isatty():
+        return None
+    try:
+        return input(question)
+    except EOFError:
+        return None
 
 
 def sleep_until(due: datetime) -> None:

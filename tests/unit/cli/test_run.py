@@ -375,7 +375,7 @@ def test_a_home_that_cannot_be_written_costs_a_warning(cli: CommandLine, path: P
 # -------------------------------------------------------------------------------------------------- schedules
 
 
-def test_schedules_are_ignored(cli: CommandLine, tmp_path: Path) -> None:  # R-CLI-25, R-CRUN-9
+def test_schedules_are_ignored(cli: CommandLine, tmp_path: Path) -> None:  # R-CLI-25
     text = """
 from tenuto import Flow
 class Scheduled(Flow):
