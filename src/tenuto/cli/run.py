@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import sys
 import textwrap
 from collections.abc import Iterator
@@ -40,7 +41,21 @@ Examples:
 """
 
 
-@click.command("run", cls=Command, epilog=EXAMPLES)
+class RunCommand(Command):
+    """The command, for people who leave `-p` out."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse; an argument that looks like a file gets a hint."""
+        files = [argument for argument in args if argument.endswith(".py")]
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            if files and "extra argument" in error.message:
+                error.message += f" Did you mean: {ctx.command_path} -p {shlex.quote(files[-1])}"
+            raise
+
+
+@click.command("run", cls=RunCommand, epilog=EXAMPLES)
 @flow_options
 @click.option(
     "--param", "params", multiple=True, metavar="NAME=VALUE", help="A parameter; the value is JSON or text."
@@ -63,7 +78,12 @@ Examples:
     shell_complete=complete_runs,
     help="Continue a run: its id, the beginning of it, or its name; alone: the newest that did not succeed.",
 )
-@click.option("--log-level", type=click.Choice(LEVELS, case_sensitive=False), help="Level of the run's logs.")
+@click.option(
+    "--log-level",
+    type=click.Choice(LEVELS, case_sensitive=False),
+    metavar="LEVEL",
+    help="Level of the run's logs: DEBUG, INFO, WARNING, ERROR or CRITICAL.",
+)
 @click.option("--no-logs", is_flag=True, help="Print no log lines.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
 @click.option("--json", "as_json", is_flag=True, help="Print the run as JSON at the end, all else to stderr.")

@@ -276,7 +276,7 @@ def test_a_flow_that_cannot_be_found(
         (["-p", "flow.py", "--param-file", "flow.py"], 1, "flow.py' is not JSON"),
         (["-p", "flow.py", "--log-level", "LOUD"], 2, "'LOUD' is not one of"),
         (["-p", "flow.py", "--wrong"], 2, "--wrong"),
-        (["flow.py"], 2, "flow.py"),
+        (["flow.py"], 2, "Did you mean: tenuto run -p flow.py"),
     ],
 )
 def test_wrong_options(
