@@ -14,7 +14,6 @@ import errno
 import hashlib
 import json
 import os
-import secrets
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -205,7 +204,7 @@ def _temporary_name() -> str:
     """Name the file after its run: what a dead process left behind can be told from what is being written."""
     values = context.current()
     run = "".join(c for c in str(values.get("flow_run_id", "none"))[:64] if c.isalnum() or c == "-")
-    return f"{TEMPORARY_PREFIX}{run}-{values.get('flow_run_epoch', 1)}-{secrets.token_hex(8)}"
+    return f"{TEMPORARY_PREFIX}{run}-{values.get('flow_run_epoch', 1)}-{os.urandom(8).hex()}"
 
 
 def _make_folders(path: str, private: bool, fsync: bool) -> None:
