@@ -50,9 +50,10 @@ class RunCommand(Command):
         try:
             return super().parse_args(ctx, args)
         except click.UsageError as error:
-            if files and "extra argument" in error.message:
-                error.message += f" Did you mean: {ctx.command_path} -p {shlex.quote(files[-1])}"
-            raise
+            if not files or "extra argument" not in error.message:
+                raise
+            hint = f"Did you mean: {ctx.command_path} -p {shlex.quote(files[-1])}"
+            raise click.UsageError(f"{error.message} {hint}", ctx) from None
 
 
 @click.command("run", cls=RunCommand, epilog=EXAMPLES)
