@@ -14,8 +14,6 @@ from tests.unit.journal.runs import DAY, dead_header, header, home, record, stat
 
 __all__ = ["home"]
 
-PRESENT = time.time()
-
 
 @pytest.fixture
 def three_runs(home: Home) -> Home:
@@ -24,21 +22,21 @@ def three_runs(home: Home) -> Home:
         home,
         state("Running"),
         state("Success"),
-        made=PRESENT - 7200,
+        made=time.time() - 9000,
         first=header(name="old-oak", flow="sums"),
     )
     record(
         home,
         state("Running"),
         state("Failed", "no"),
-        made=PRESENT - 300,
+        made=time.time() - 330,
         first=header(name="red-elk", flow="tax"),
     )
     record(
         home,
         state("Running"),
         task("Running"),
-        made=PRESENT - 60,
+        made=time.time() - 90,
         first=dead_header(name="wet-fox", flow="sums"),
     )
     return home
@@ -63,7 +61,7 @@ def test_runs_are_listed_newest_first_in_plain_columns(cli: CommandLine, three_r
 
 
 def test_a_run_that_goes_on_has_no_duration_and_cannot_be_continued(cli: CommandLine, home: Home) -> None:
-    record(home, state("Running"), made=PRESENT, first=header(name="new-yak"))
+    record(home, state("Running"), made=time.time(), first=header(name="new-yak"))
     row = rows(cli("history").out)[1]
     assert (row[2], row[4:]) == ("Running", ["-"])
 
@@ -167,8 +165,8 @@ def test_damaged_records_are_passed_over(cli: CommandLine, three_runs: Home) -> 
 
 
 def test_prune_removes_what_the_settings_say_is_old(cli: CommandLine, home: Home) -> None:
-    old = record(home, state("Success"), made=PRESENT - 40 * DAY)
-    new = record(home, state("Success"), made=PRESENT - DAY, number=1)
+    old = record(home, state("Success"), made=time.time() - 40 * DAY)
+    new = record(home, state("Success"), made=time.time() - DAY, number=1)
     would = cli("history", "--prune", "--dry-run")  # R-CLI-15
     assert would.out.startswith("Would remove 1 run and the kept results of 0 runs: ")
     assert home.run_folder(old).exists()
