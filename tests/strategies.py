@@ -70,6 +70,8 @@ class _Draft:
     left: int
     known: list[int] = field(default_factory=list)
     number: int = 0
+    returns: dict[int, Any] = field(default_factory=dict)
+    """What tasks return by all that one can tell beforehand."""
 
 
 @st.composite
@@ -95,7 +97,8 @@ def _draw_steps(draw: st.DrawFn, draft: _Draft, depth: int) -> list[Step]:
 
 def _draw_block(draw: st.DrawFn, draft: _Draft, depth: int) -> Block:
     condition = Ref(draw(st.sampled_from(draft.known)))
-    value = draw(st.sampled_from([1, True, "x", 0, None]))
+    likely = draft.returns.get(condition.node, 1)
+    value = draw(st.just(likely) | st.sampled_from([1, True, "x", 0, None]))
     outside = list(draft.known)
     steps = _draw_steps(draw, draft, depth + 1)
     if depth:
@@ -129,7 +132,10 @@ def _draw_node(draw: st.DrawFn, draft: _Draft) -> Node:
     if kind == "item":
         source = Ref(draw(st.sampled_from(known)))
         return Node(number, "item", (Argument("whole", source),), position=draw(st.integers(0, 2)))
-    return _draw_acting(draw, number, known)
+    node = _draw_acting(draw, number, known)
+    if isinstance(node.behaviours[0], Return):
+        draft.returns[number] = node.behaviours[0].value
+    return node
 
 
 def _draw_acting(draw: st.DrawFn, number: int, known: list[int]) -> Node:

@@ -82,7 +82,7 @@ def test_random_flows_agree_with_the_reference_and_their_journals_fold_to_the_sa
     # R-FILT-4, R-RETRY-1, R-RETRY-3, R-RETRY-7, R-RETRY-8, R-LOOP-1, R-LOOP-6, R-SIG-2, R-SIG-3; I-3, I-9
     SEEN.clear()
 
-    @sweep(400)
+    @sweep(300)
     @given(graphs())
     def agree(graph: Graph) -> None:
         built, state, journal = run_and_compare(graph, LocalExecutor())
@@ -99,7 +99,7 @@ def test_random_flows_agree_with_the_reference_and_their_journals_fold_to_the_sa
 @pytest.mark.parametrize("make", [ThreadExecutor, TicketExecutor])
 def test_any_executor_comes_to_the_same(make: Callable[[], Executor]) -> None:
     # R-EXEC-1
-    @sweep(100)
+    @sweep(60)
     @given(graphs())
     def agree(graph: Graph) -> None:
         built, state, journal = run_and_compare(graph, make())
@@ -316,7 +316,7 @@ def test_random_journals_cut_anywhere_tell_an_earlier_truth(tmp_path: Path) -> N
     path = tmp_path / "0190a0a0-0000-7000-8000-000000000000" / "1.journal"
     path.parent.mkdir()
 
-    @sweep(60)
+    @sweep(40)
     @given(graphs(), st.lists(st.integers(0, 10**9), min_size=4, max_size=4))
     def cut_off(graph: Graph, places: list[int]) -> None:
         data = run_and_compare(graph, LocalExecutor())[2].read_bytes()

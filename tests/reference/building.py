@@ -234,7 +234,7 @@ def agrees_trouble(expected: Trouble, real: Any) -> bool:
     """Say whether a value is that exception or signal."""
     if type(real).__name__ != expected.kind or not isinstance(real, Exception | PrefectSignal):
         return False
-    text = real.state.message if isinstance(real, signals.PrefectStateSignal) else real.args[0]
+    text = real.state.message if isinstance(real, signals.PrefectStateSignal) else str(real.args[0])
     return agrees(expected.text, text)
 
 
