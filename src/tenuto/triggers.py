@@ -2,9 +2,9 @@
 Triggers: whether a task runs, given the states of what is upstream of it.
 
 A trigger is a function `(upstream_states: dict[Edge, State]) -> bool`. A true answer lets the task run; a
-falsy one makes it TriggerFailed; a raised signal sets its state. The ones here look at mapped upstreams
-child by child, and leave constants
-out: a constant always succeeds, and would decide `any_successful` and `all_failed` by itself.
+falsy one makes it TriggerFailed; a raised signal sets its state. The ones here look at mapped upstreams child
+by child, and leave constants out: a constant always succeeds, and would decide `any_successful` and
+`all_failed` by itself.
 """
 
 from __future__ import annotations

@@ -62,9 +62,8 @@ def digest(value: object) -> str | None:
     try:
         walk.add(value, 0)
     except Exception:  # noqa: BLE001  # see below
-        # Besides _NoDigest: a user's type may raise anything from an attribute, and a list may change while
-        # another thread appends to it. Without a digest the input goes by its provenance, which is always
-        # right.
+        # Besides _NoDigest: a user's type may raise anything from an attribute, and another thread may append
+        # to a list. Without a digest the input goes by its provenance, which is always right.
         return None
     return walk.hexdigest()
 

@@ -2,10 +2,9 @@
 Files that are there whole or not at all.
 
 A file is written beside its place under a temporary name, forced to the disk, checked for its length and
-moved into place in
-one step: a process killed at any moment leaves the old file or the new one, never a part. A sidecar
-    `.NAME.meta.json` beside it says what was written, so that a reader can tell a complete file from a
-    damaged one.
+moved into place in one step: a process killed at any moment leaves the old file or the new one, never a part.
+A sidecar `.NAME.meta.json` beside it says what was written, so that a reader can tell a complete file from a
+damaged one.
 """
 
 from __future__ import annotations

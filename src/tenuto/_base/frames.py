@@ -73,7 +73,7 @@ def _add_array(walk: Walk, array: Any, depth: int) -> bool:
 
 
 def _one_nan(data: Any) -> Any:
-    """Two NaNs may differ in bits that nothing shows."""
+    """Return floats in which all NaNs have the same bits: they may differ in some that nothing shows."""
     import numpy
 
     missing = numpy.isnan(data)
@@ -86,7 +86,7 @@ def _one_nan(data: Any) -> Any:
 
 @functools.lru_cache(maxsize=256)
 def _dtype_text(dtype: Any) -> bytes:
-    """The dtype without its byte order, which is no property of the values."""
+    """Return the text of a dtype without its byte order, which is no property of the values."""
     return repr(dtype.newbyteorder("=")).encode("utf-8", "backslashreplace")
 
 
@@ -161,8 +161,7 @@ def _add_values(walk: Walk, series: Any, depth: int) -> None:
     else:
         missing = series.isna().to_numpy()
         walk.add(missing, depth + 1)
-        # Strings, nullable numbers, periods, intervals, arrow columns: as Python or pandas scalars, missing
-        # ones apart.
+        # Strings, nullable numbers, periods, intervals, arrow columns: as scalars, missing ones apart.
         walk.add_all("values", series[~missing].tolist(), int((~missing).sum()), depth)
 
 

@@ -133,8 +133,7 @@ def close_flow() -> dict[Task, None]:
 def note_constructed(task: Task) -> None:
     """Remember a task that was constructed in a flow's block, until it is used."""
     opened = OPEN_FLOWS.get()
-    # A flow that runs while another one is being built constructs tasks in its own name: no flow is active
-    # then.
+    # A flow that runs while another one is built constructs tasks in its own name: then no flow is active.
     if opened and not task.auto_generated and opened[-1].flow is active_flow():
         opened[-1].unused[task] = None
 

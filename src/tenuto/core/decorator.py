@@ -30,8 +30,7 @@ def task(fn: Callable[..., Any] | None = None, **task_init_kwargs: Any) -> Any:
     """
     Make a task of a function.
 
-    Used bare (`@task`), with options (`@task(max_retries=2, retry_delay=...)`), or called: `task(fn,
-    name="x")`.
+    Used bare (`@task`), with options (`@task(timeout=60)`), or called (`task(fn, name="x")`).
 
     Args:
         fn: the function; it stays reachable as `task.run`.

@@ -84,8 +84,7 @@ class Edge:
         )
 
     def __reduce__(self) -> tuple[type[Edge], tuple[Any, ...]]:
-        # Made anew, because the hash is that of the tasks' identities, which copies and other processes
-        # change.
+        # Made anew: the hash is that of the tasks' identities, which copies and other processes change.
         return Edge, self._values()
 
     def _values(self) -> tuple[Task, Task, str | None, bool, bool]:

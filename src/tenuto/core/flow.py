@@ -75,8 +75,7 @@ class Flow(FlowGraph):
         on_failure: called as `fn(flow, state)` when a run fails.
         validate: check each edge when it is added; default: setting `flows.eager_edge_validation`.
         result: persists the outputs of tasks that have no result of their own.
-        terminal_state_handler: called as `fn(flow, state, reference_task_states)`; may replace the final
-            state.
+        terminal_state_handler: called as `fn(flow, state, reference_task_states)`; what it returns is final.
         fail_fast: start no further task once one has failed.
         rescue: whether a run whose worker died is continued elsewhere.
 
@@ -218,8 +217,7 @@ class Flow(FlowGraph):
         Make one task come before another, and add both to the flow.
 
         Args:
-            upstream_task, downstream_task: tasks, or values that become tasks; the first one may be
-                annotated.
+            upstream_task, downstream_task: tasks, or values that become tasks; the first may be annotated.
             key: the argument of the downstream task that gets the result; None passes no data.
             mapped: each child of the downstream task gets one item.
             flattened: one level of nesting is removed first.
@@ -435,8 +433,7 @@ class Flow(FlowGraph):
                 `flow_run_name`, `task_contexts`, `task_runner_state_handlers`, `resume`.
 
         Returns:
-            The state; its `result` is a dictionary of each task's state. None while a file is only being
-            loaded.
+            The state; its `result` maps each task to its state. None while a file is only being loaded.
 
         Raises:
             RuntimeError: inside the flow's own `with` block.

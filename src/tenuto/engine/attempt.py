@@ -159,8 +159,7 @@ def call_with_timeout(fn: Callable[[], Any], seconds: float | None) -> Any:
     interrupted: it is left behind in a thread of its own, and what it still returns is discarded.
 
     Raises:
-        TaskTimeoutSignal: when the time is up. A BaseException, so that `except Exception` does not swallow
-            it.
+        TaskTimeoutSignal: when the time is up. No `except Exception` swallows it: it is a BaseException.
     """
     if not seconds:
         return fn()

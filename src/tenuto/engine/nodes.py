@@ -74,7 +74,7 @@ class TaskRun:
         return name if self.index == NO_INDEX else f"{name}[{self.index}]"
 
     def output_digest(self) -> str:
-        """Digest of what this run hands downstream: of the value where it has one, else of its provenance."""
+        """Return the digest of what this run hands downstream: the value's, else that of its provenance."""
         if self.digest is None:
             state = self.state
             if isinstance(state, Success):
@@ -150,7 +150,7 @@ class TaskNode:
         return [child.state for child in self.children]
 
     def output_digest(self) -> str:
-        """Digest of the whole output: of a mapped task, of the digests of its children."""
+        """Return the digest of the whole output; that of a mapped task is made of its children's."""
         if self.children is None:
             return self.run.output_digest()
         if self.run.digest is None:

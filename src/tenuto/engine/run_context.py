@@ -52,8 +52,7 @@ def flow_run_context(flow: Flow, given: Mapping[str, Any], parameters: Mapping[s
     Args:
         flow: the flow.
         given: keyword `context` of `flow.run`; what it sets wins.
-        parameters: the values given for parameters; defaults and `parameters` of the surrounding context fill
-            the rest.
+        parameters: the values given; defaults and `parameters` of the surrounding context fill the rest.
     """
     surrounding = dict(context.current())
     if "flow_run_id" in surrounding and "task_run_id" in surrounding:

@@ -18,8 +18,7 @@ class Runner:
     Carries out the decisions of `engine.transitions` for one flow or task.
 
     Args:
-        state_handlers: called as `handler(runner, old_state, new_state)` after the handlers of the flow or
-            task.
+        state_handlers: called as `handler(runner, old_state, new_state)` after those of the flow or task.
     """
 
     logger = get_logger("Runner")

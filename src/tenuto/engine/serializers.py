@@ -29,8 +29,7 @@ __all__ = [
 
 T = TypeVar("T")
 
-# The types that pandas both reads and writes. They are known without importing it; others are looked up
-# there.
+# The types that pandas both reads and writes, known without importing it; others are looked up there.
 _PANDAS_TYPES = frozenset(
     {"csv", "excel", "feather", "hdf", "html", "json", "orc", "parquet", "pickle", "stata", "xml"}
 )
@@ -76,7 +75,7 @@ class PickleSerializer(Serializer):
     Pickles by cloudpickle: data frames, arrays, functions, and what a script defines itself.
 
     Reading a pickle runs code: read only what you or your flows have written. With the setting
-        `results.pickle` at anything but `own`, nothing is pickled or unpickled.
+    `results.pickle` at anything but `own`, nothing is pickled or unpickled.
     """
 
     __slots__ = ()

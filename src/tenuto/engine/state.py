@@ -2,8 +2,7 @@
 States: what a flow run or task run is in, and what it holds there.
 
 A state is a class with a message and a result. Three of them are made in each task run, so they are light:
-what most of them never need (a context of their own, a `Result` round the value) is made when it is asked
-for.
+a context of their own and a `Result` round the value, which most never need, are made when asked for.
 """
 
 from __future__ import annotations
@@ -60,8 +59,7 @@ class State:
     do not count. They hash by identity, so that equal states of several tasks can be told apart in a set.
     """
 
-    # Attributes of subclasses, and those that users add, live in `__dict__`; Python makes it when there are
-    # any.
+    # Attributes of subclasses, and those that users add, live in `__dict__`, which Python makes when needed.
     __slots__ = ("__dict__", "__weakref__", "_context", "_held", "message")
 
     color: ClassVar[str] = "#696969"
@@ -83,8 +81,7 @@ class State:
     ) -> None:
         self.message = message
         self._held = NoResult if result is None else result
-        # Until somebody asks for the context, the running task's tags stand for it: one set, shared by all
-        # its states.
+        # Until somebody asks for the context, the task's tags stand for it: one set for all its states.
         tags = _current().get("task_tags")
         self._context = tags if context is None else _with_tags(context, tags)
         if cached_inputs:
@@ -433,8 +430,7 @@ class Cached(Success):
 
     Args:
         cached_parameters: the flow run's parameters.
-        cached_result_expiration: end of its validity; a datetime without a zone is taken as UTC, None never
-            ends.
+        cached_result_expiration: end of its validity; None: it never ends. Without a zone it is taken as UTC.
         hashed_inputs: argument name to the digest of its value.
     """
 
@@ -619,8 +615,7 @@ def _with_tags(context: dict[str, Any], tags: Iterable[str] | None) -> dict[str,
     return {**context, "tags": list(tags)}
 
 
-# Exceptions that are being tried out: a signal holds the state whose result it is, so that pickling it
-# comes back here.
+# Exceptions that are being tried out: a signal holds the state whose result it is, so pickling it comes back.
 _on_trial: ContextVar[tuple[BaseException, ...]] = ContextVar("tenuto.on_trial", default=())
 
 

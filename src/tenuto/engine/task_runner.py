@@ -284,7 +284,7 @@ class TaskRunner(Runner):
         return refused
 
     def _template_values(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """Rising precedence: parameters, context, inputs (R-RES-8)."""
+        """Return what fills templates. Rising precedence: parameters, context, inputs (R-RES-8)."""
         current = context.current()
         values = {**current.get("parameters", {}), **current, **inputs}
         values.setdefault("task_loop_count", 1)
@@ -325,8 +325,7 @@ class TaskRunner(Runner):
             )
             return None
         except Exception as error:
-            # Formatting runs user code, existence asks a store: either failing fails the task without a
-            # retry.
+            # Formatting runs user code, existence asks a store: what fails there fails the task, for good.
             raise ENDRUN(self._unexpected(error, f"Unexpected error: {error!r}")) from error
         try:
             return Cached(f"Result found at task target {location}", result=result.read(location))
@@ -511,7 +510,7 @@ def loop(run: TaskRun, state: Looped) -> None:
 
 
 def _constant_states(task: Task, constants: Mapping[str, Any]) -> dict[Edge, State]:
-    """Constants as a trigger sees them: successful upstreams with an edge of their own (R-TRIG-6)."""
+    """Return constants as a trigger sees them: successful upstreams with their own edges (R-TRIG-6)."""
     from tenuto.core.nodes import Constant
 
     return {

@@ -61,13 +61,11 @@ class ResultRef(msgspec.Struct, omit_defaults=True, gc=False):
     """Where a task run's result is, and the checksum by which a reader believes it."""
 
     kind: str
-    """`inline` (the value is here), `kept` (a file of the run's folder) or `result` (written by the
-    task's Result)."""
+    """`inline` (the value is here), `kept` (a file of the run's folder), `result` (the task's Result)."""
     location: str = ""
     """File name in `kept/`, a URL, or the location as the task's Result wrote it; empty for `inline`."""
     serializer: str = ""
-    """`json`, `pickle`, `npy`, `arrow`, or the import path of a serializer class: data, never imported by
-    a server."""
+    """`json`, `pickle`, `npy`, `arrow`, or the path of a serializer class, which no server imports."""
     sha256: str = ""
     """Hex SHA-256 of the bytes; for `inline` of the canonical JSON (sorted keys) of the value."""
     length: int = 0
@@ -84,8 +82,7 @@ class ErrorInfo(msgspec.Struct, omit_defaults=True, gc=False):
     message: str = ""
     """`str()` of the exception, secrets masked."""
     traceback: str = ""
-    """The formatted traceback without Tenuto's own frames, secrets masked, cut in the middle when too
-    long."""
+    """The traceback without Tenuto's own frames, secrets masked, cut in the middle when too long."""
 
     @classmethod
     def from_exception(cls, error: BaseException) -> ErrorInfo:
@@ -123,8 +120,7 @@ class Header(msgspec.Struct, omit_defaults=True, kw_only=True):
     graph_sha256: str = ""
     """Name of the object (canonical JSON) that holds the graph."""
     parameters: dict[str, Any] = {}
-    """Parameter values as plain JSON, secrets masked; `{"$repr": text}` stands for a value that is not
-    plain JSON."""
+    """Parameter values as plain JSON, secrets masked; `{"$repr": text}` for a value that is not plain."""
     context: dict[str, Any] = {}
     """Context values that the run was given, in the same form."""
     labels: list[str] = []

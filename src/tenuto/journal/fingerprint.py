@@ -41,8 +41,7 @@ class CodeFingerprint:
     digest: str
     """Hex SHA-256 of the document: its name among the objects of the home folder."""
     document: bytes
-    """Canonical JSON with `source` (or `bytecode`, `class`, `version`), `names`, `constants` and what
-    else counts."""
+    """Canonical JSON: `source` (or `bytecode`, `class`, `version`), `names`, `constants`, all that counts."""
 
 
 _known: weakref.WeakKeyDictionary[Any, CodeFingerprint] = weakref.WeakKeyDictionary()
@@ -128,7 +127,7 @@ def _describe(task: Task) -> dict[str, Any]:
 
 
 def _describe_callable(target: Any) -> dict[str, Any]:
-    """A builtin, or an instance with `__call__` (functools.partial, a numpy ufunc)."""
+    """Describe a builtin, or an instance with `__call__` (functools.partial, a numpy ufunc)."""
     if isinstance(target, type) or inspect.isbuiltin(target):
         name = f"{getattr(target, '__module__', None)}.{getattr(target, '__qualname__', None)}"
         return {"type": name}
@@ -162,7 +161,7 @@ def _describe_instance(task: Task) -> dict[str, Any]:
 
 
 def _describe_class(cls: type) -> dict[str, Any]:
-    """Tenuto's own classes go by name and version: their source changes with the version only."""
+    """Describe a class; those of Tenuto go by name and version, with which alone their source changes."""
     classes = [one for one in cls.__mro__ if not _is_tenutos(one) and one.__module__ != "builtins"]
     if not classes:
         return {"type": _type_name(cls)}
@@ -209,9 +208,9 @@ _IMPLICIT = frozenset(
 
 def _is_own_value(name: str, source: Any) -> bool:
     """
-    Without a statement that binds it, a value in a file's module was imported.
+    Whether a module made a value that no statement in its text binds.
 
-    A notebook has no such file.
+    In a file's module it was imported; a notebook's may come from another cell.
     """
     return source is None or source.is_cell
 
@@ -260,11 +259,7 @@ def _file_of(cls: type) -> set[str]:
 
 
 def _global_names(code: CodeType) -> list[str]:
-    """
-    Names that a function and those inside of it look up in the module.
-
-    Attributes of the same name do not count.
-    """
+    """Return the names, not of attributes, that a function and those inside of it look up in the module."""
     names = [
         str(instruction.argval)
         for instruction in dis.get_instructions(code)
@@ -277,7 +272,7 @@ def _global_names(code: CodeType) -> list[str]:
 
 
 def _bytecode_sha(code: CodeType) -> str:
-    """Digest of code without file name and line numbers."""
+    """Return the digest of code without file name and line numbers."""
     parts = [
         code.co_name,
         code.co_code.hex(),
@@ -322,7 +317,7 @@ def _digest_or_type(value: Any) -> str:
 
 
 def _standard_attributes() -> frozenset[str]:
-    """Attributes that every task has: they say how it is run, not what it computes."""
+    """Return the attributes that every task has: they say how it is run, not what it computes."""
     from tenuto.core.task import Task
 
     return frozenset(vars(Task(name="task"))) | {"auto_generated"}

@@ -130,7 +130,7 @@ class Home:
         return header.flow_run_id if header is not None else None
 
     def _age_key(self, name: str) -> tuple[int, str]:
-        """Ids of version 7 begin with the milliseconds of their making; other folders have to be asked."""
+        """Return when a folder was made: ids of version 7 begin with it, other folders have to be asked."""
         millis = uuid7_milliseconds(name)
         if millis is None:
             try:
@@ -214,11 +214,7 @@ def newest_journal(folder: Path) -> Path | None:
 
 
 def is_alive(header: Header) -> bool:
-    """
-    Whether the process that records this run is still there, by host, boot and start ticks.
-
-    Never by clock times.
-    """
+    """Whether the process that records this run is still there: by host, boot and start ticks, no clock."""
     return is_running(ProcessIdentity(header.host, header.boot_id, header.pid, header.start_ticks))
 
 

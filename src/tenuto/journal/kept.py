@@ -31,11 +31,9 @@ from tenuto._base.plain import ordered_json, plain_json
 __all__ = ["OverCap", "Sink", "Wrong", "read_segments", "read_value", "write_value"]
 
 JSON_BYTES_MAX = 1 << 20
-"""Plain values up to this length are kept as JSON, which others can read; longer ones are pickled, which
-is faster."""
+"""Plain values up to this length are kept as JSON, which others can read; longer ones are pickled faster."""
 OUT_OF_BAND_BYTES_MIN = 64 * 1024
-"""Smaller buffers are copied into the pickle stream: a table of thousands of them would cost more than
-the copies."""
+"""Smaller buffers are copied into the pickle stream: a table of thousands of them would cost more."""
 
 _CHUNK_BYTES = 1 << 20
 _MAGIC = b"tenuto5\n"  # A pickle ends with "."; a file that ends with this has a trailer.
@@ -108,8 +106,7 @@ class Sink:
         """Append bytes or any contiguous buffer of bytes; the C pickler calls this too."""
         size = len(data)
         self.reserve(size)
-        # The pickler hands over its opcodes in frames of about 64 KB; longer pieces are the user's own text
-        # or bytes.
+        # The pickler hands over its opcodes in frames of about 64 KB; longer pieces are the user's own data.
         if self.refuse_scripts and size < 4 * OUT_OF_BAND_BYTES_MIN and _names_script(bytes(data)):
             raise _NamesScript
         view = memoryview(data)

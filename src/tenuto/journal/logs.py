@@ -78,7 +78,7 @@ class RunLogHandler(logging.Handler):
         _handlers.add(self)
 
     def createLock(self) -> None:
-        """A signal's handler may log while the same thread is in here."""
+        """Make a lock that lets a signal's handler log while the same thread is in here."""
         self.lock = threading.RLock()
 
     def handle(self, record: logging.LogRecord) -> bool:
@@ -96,8 +96,7 @@ class RunLogHandler(logging.Handler):
         try:
             line = self._line(record)
         except Exception:  # noqa: BLE001  # see below
-            # A record whose arguments do not fit its text, or with a broken __str__ inside: logging's own way
-            # to tell.
+            # Its arguments do not fit its text, or a __str__ in it is broken: told in logging's own way.
             self.handleError(record)
             return
         if self._size >= self._bytes_max:

@@ -14,8 +14,7 @@ import cloudpickle
 __all__ = ["SCRIPT_MODULES", "ScriptPickler"]
 
 SCRIPT_MODULES = ("__main__", "<flow>")
-"""Names of modules that no import finds: a script that is run, and one that the command line has loaded
-from its path."""
+"""Modules that no import finds: a script that is run, and one that the command line loaded from its path."""
 
 _FILES = (io.TextIOWrapper, io.FileIO, io.BufferedReader, io.BufferedWriter, io.BufferedRandom)
 
@@ -30,7 +29,7 @@ class ScriptPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle h
     """
 
     def reducer_override(self, obj: Any) -> Any:
-        """Called by pickle for everything that is not a builtin value."""
+        """Say how to pickle what is not a builtin value; pickle asks for each."""
         if isinstance(obj, _FILES):
             # cloudpickle would read the file and put a copy of its text in its place.
             raise pickle.PicklingError("an open file cannot be pickled")
@@ -48,8 +47,7 @@ def _by_value(obj: Any, module: ModuleType) -> bytes:
     try:
         data: bytes = cloudpickle.dumps(obj)
     except Exception:  # noqa: BLE001  # see below
-        # A method that names a lock or an open file of the script cannot go by value; the script itself still
-        # has it.
+        # A method that names a lock or an open file of the script cannot go by value; the script has it.
         return b""
     finally:
         if not is_main:
@@ -67,7 +65,7 @@ def load_from_script(script: str, qualname: str, payload: bytes) -> Any:
 
 def _module_of(script: str) -> ModuleType | None:
     """
-    The script may be `__main__` here too, or a module (`tenuto run -p`).
+    Return the module of a script here: `__main__`, or one that was loaded (`tenuto run -p`).
 
     A notebook's `__main__` has no file.
     """

@@ -12,9 +12,8 @@ from pathlib import Path
 
 __all__ = ["ProcessIdentity", "distributions_sha256", "is_running", "this_process"]
 
-_START_FIELD = (
-    21 - 2
-)  # Field 22 of /proc/<pid>/stat, counted behind the name in parentheses, which may hold anything.
+# Field 22 of /proc/PID/stat, counted from 0 behind the second one: a name that may hold anything.
+_START_FIELD = 21 - 2
 _CREATE_TIME_TOLERANCE_MICROSECONDS = 2_000_000
 
 
@@ -78,7 +77,7 @@ def _create_time(pid: int) -> int | None:
 
 def is_running(identity: ProcessIdentity) -> bool:
     """
-    Whether that very process still runs. Another machine's process is believed to: from here nobody can tell.
+    Whether that very process still runs; another machine's is believed to, for nobody can tell from here.
 
     Compares boot and start ticks, never clock times (Linux), so that a stepped clock does not end a run.
     """

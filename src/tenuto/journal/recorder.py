@@ -1,8 +1,4 @@
-"""
-What the engine calls to record a run: events, kept results, graph and sources.
-
-Nothing here stops user code.
-"""
+"""What the engine calls to record a run: events, kept results, graph and sources. It stops no user code."""
 
 from __future__ import annotations
 
@@ -40,12 +36,11 @@ _TASK_STATE = Kind.TASK_STATE
 
 class Recorder:
     """
-    The record of one run and epoch.
+    The record of one run and epoch. Made by `start`.
 
-    Made by `start`. All methods may be called whether or not the run is recorded.
-
-    No method raises for the disk. The first failed write ends the record: one WARNING, an `incomplete` event
-    if there is room for it, and the run goes on.
+    All methods may be called whether or not the run is recorded, and none raises for the disk. The first
+    failed write ends the record: one WARNING, an `incomplete` event if there is room for it, and the run goes
+    on.
 
     Attributes:
         flow_run_id: the run's id.
@@ -109,8 +104,7 @@ class Recorder:
             flow_run_id, name, flow, project, labels, executor: as in `Header`.
             source_path: file in which the flow was made, if there is one; its SHA-256 is taken here.
             graph: canonical JSON of the graph, stored here once; or `graph_sha256` when it is stored already.
-            parameters: values as given to the run, defaults included; see `recorded_values` for how they are
-                written.
+            parameters: values of the run, defaults included; written as `recorded_values` says.
             context: what the run was given.
             resumed_from: id of the run that this one continues.
             parent: id of the flow run that started this one.
@@ -302,8 +296,7 @@ class Recorder:
             from_folder: the other run's folder.
 
         Returns:
-            The reference for this run's event, or None when the file is gone, has another length or cannot be
-            linked.
+            The reference for this run's event; None when the file is gone, is another, or cannot be linked.
         """
         if not self.recording or ref.kind != "kept":
             self.kept_count += self.recording
@@ -428,9 +421,9 @@ def _file_sha256(path: str) -> str:
 
 def _link_or_copy(source: Path, target: Path) -> None:
     """
-    The target may exist from an attempt before.
+    Give a file a second name, or copy it where that is not possible.
 
-    Linked files are never written to, so it is unlinked, not overwritten.
+    The target may exist from an attempt before. Linked files are never written to, so it is unlinked first.
     """
     target.unlink(missing_ok=True)
     try:

@@ -101,8 +101,7 @@ def prune_if_due(home: Home, settings: RecordSettings, now: float | None = None)
     """
     Apply the rules that may have become due: called at each run's start, before its folder is made.
 
-    Results are looked at when some were kept since the last time, all else once an hour. Never raises for the
-    disk.
+    Results are looked at when some were kept since the last time, all else hourly. Never raises for the disk.
     """
     moment = time.time() if now is None else now
     report = PruneReport()
@@ -173,7 +172,7 @@ def _prune_kept(
 
 
 def _has_to_go(run: _Run, superseded: bool, settings: RecordSettings, now: float) -> bool:
-    """`superseded`: a newer run of the same flow has succeeded."""
+    """Say whether results go by policy or age; `superseded`: a newer run of the flow has succeeded."""
     if settings.results_days and now - run.ended > settings.results_days * _DAY_SECONDS:
         return True
     if settings.keep_results == "until_success":

@@ -183,7 +183,7 @@ def rfc3339(microseconds: int | None) -> str | None:
 
 
 def _last_state(last: Event) -> tuple[str, str, str]:
-    """While tasks run, the run's last event is one of theirs."""
+    """Return state, message and cause; while tasks run, the run's last event is one of theirs."""
     is_of_run = last.kind in (Kind.RUN_STATE, Kind.INCOMPLETE, Kind.RUN_STARTED) and last.state
     return (last.state, last.message, last.cause) if is_of_run else ("Running", "", "")
 

@@ -82,8 +82,7 @@ def keep_file(
     except OSError as error:
         return NotKept(f"the disk refused it: {error.strerror or error}")
     except Exception as error:  # noqa: BLE001  # see below
-        # A user's object may raise anything at all while it is pickled. That must not fail a task that has
-        # succeeded.
+        # A user's object may raise anything while it is pickled, which must not fail a task that succeeded.
         return NotKept(f"it cannot be pickled: {type(error).__name__}: {safe_text(error)}")
 
 
@@ -116,7 +115,7 @@ def load(ref: ResultRef, run_folder: Path, *, allow_pickle: bool = True) -> Any:
         raise ResultCorrupt(str(path), error.strerror or str(error)) from error
     try:
         return read_value(ref.serializer, segments)
-    except Exception as error:  # see below
+    except Exception as error:
         # Unpickling runs the code of user classes, which may have changed or gone since the value was kept.
         problem = f"it cannot be read back: {type(error).__name__}: {safe_text(error)}"
         raise ResultCorrupt(str(path), problem) from error

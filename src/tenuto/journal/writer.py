@@ -48,8 +48,7 @@ class JournalWriter:
         self._unsettled = False
         self._marked = False
         self._folders_synced = False
-        # Re-entrant: an interrupt (Ctrl-C) may strike while the lock is held, and its handler appends events
-        # too.
+        # Re-entrant: an interrupt (Ctrl-C) may strike while the lock is held, and its handler appends, too.
         self._lock = threading.RLock()
         _writers.add(self)
 
@@ -64,11 +63,7 @@ class JournalWriter:
         return self._size
 
     def append(self, event: Event) -> bool:
-        """
-        Number the event, stamp it and write it.
-
-        False when the record has ended, and the event was dropped.
-        """
+        """Number the event, stamp it and write it. False: the record has ended, and the event was dropped."""
         with self._lock:
             if self._unsettled:
                 self._settle()
@@ -133,9 +128,8 @@ class JournalWriter:
                     os.ftruncate(self._fd, self._size)
                     return self._marked
             except OSError:
-                return (
-                    self._marked
-                )  # Still no room. Readers stop at the last whole line; `broken` tells the rest.
+                # Still no room. Readers stop at the last whole line; `broken` tells the rest.
+                return self._marked
             self._pseq += 1
             self._size += written
             self._marked = True
@@ -178,8 +172,7 @@ class JournalWriter:
         self._unsettled = False
 
     def _forget_after_fork(self) -> None:
-        # The record belongs to the parent. A child that wrote to the inherited file would number its events
-        # twice.
+        # The record belongs to the parent: what a child wrote to the inherited file would repeat its numbers.
         self._lock = threading.RLock()
         self.close()
         self.broken = OSError("this process is a fork of the one that records the run")

@@ -208,9 +208,8 @@ def _describe(value: Any) -> str:
     if isinstance(value, Sized) and len(value) > _REPR_LENGTH_MAX:
         return f"{kind} of length {len(value)}"
     if isinstance(value, set | frozenset):
-        return _text(
-            f"{kind}({', '.join(sorted(map(repr, value)))})"
-        )  # their own order differs in each process
+        # Sorted: their own order differs in each process.
+        return _text(f"{kind}({', '.join(sorted(map(repr, value)))})")
     return _text(repr(value))
 
 

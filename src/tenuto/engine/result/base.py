@@ -32,9 +32,8 @@ class Result:
             gets the same values as keywords and returns the location.
         serializer: turns the value into bytes; pickle when None.
 
-    Methods return new objects: a Result given to a task is never changed by a run. To store values
-        somewhere else, write a subclass with `read`, `write` and `exists`; `write` begins with
-        `self.format(**kwargs)`.
+    Methods return new objects: a Result given to a task is never changed by a run. To store values somewhere
+    else, write a subclass with `read`, `write` and `exists`; `write` begins with `self.format(**kwargs)`.
     """
 
     # Attributes of subclasses, and the rarely used private ones, live in `__dict__`.
@@ -94,13 +93,11 @@ class Result:
         """
         Return a copy whose location is the template filled with `kwargs`.
 
-        A function given as location is called with them; without template and function it is
-        `default_location`.
+        A function given as location is called with them; without either it is `default_location`.
 
         Raises:
             KeyError: if the template names a value that is not there.
-            TemplateError: if the template asks for more than names, or names something that is no plain
-                value.
+            TemplateError: if the template asks for more than names, or a named value is not plain.
         """
         new = self.copy()
         if self._formatter is not None:
@@ -197,7 +194,7 @@ def is_same(one: Any, other: Any) -> bool:
     Say whether two values are equal, for values of any kind.
 
     Arrays and frames compare item by item: they are equal when all items are; containers, when all their
-        values are. What cannot be compared counts as different.
+    values are. What cannot be compared counts as different.
     """
     if one is other:
         return True

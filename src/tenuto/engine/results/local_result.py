@@ -130,9 +130,8 @@ class LocalResult(Result):
         if os.name == "nt":
             _check_windows_name(path)
         private = _is_below(path, str(home_path()))
-        # Files that a user names are forced to the disk whatever happens. A default location is known only to
-        # the journal, which holds its checksum: under relaxed durability a torn one is recognised and made
-        # again.
+        # Files that a user names are always forced to the disk. A default location is known to the journal
+        # alone, which holds its checksum: under relaxed durability a torn one is recognised and made again.
         named = self._formatter is not None or self.location is not None
         new._written = write_with_sidecar(
             path,
