@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import logging
 from collections import Counter
@@ -26,8 +27,8 @@ from tenuto.journal.home import Home
 from tenuto.journal.reader import read_events
 from tenuto.journal.runs import summarize
 from tests.fakes.executors import ThreadExecutor, TicketExecutor
-from tests.reference.building import Built, build, disagreements
-from tests.reference.graphs import Graph
+from tests.reference.building import BROKEN, EXECUTED, Built, build, disagreements
+from tests.reference.graphs import Block, Graph, Step
 from tests.reference.interpreter import interpret
 from tests.strategies import graphs
 
@@ -165,7 +166,59 @@ def count(built: Built, state: State, view: RunView, graph: Graph) -> None:
     SEEN["collection"] += sum(len(tasks) for kind, tasks in built.extra().items() if kind != "case")
 
 
-# -------------------------------------------------------------------------------------------- transitions
+# ------------------------------------------------------------------------------------------------ resume
+
+
+def without_places(graph: Graph) -> Graph:
+    """Return the graph with one behaviour for all children: reused children may come from other places."""
+
+    def simple(step: Step) -> Step:
+        if isinstance(step, Block):
+            return dataclasses.replace(step, steps=tuple(map(simple, step.steps)))
+        return dataclasses.replace(step, behaviours=step.behaviours[:1])
+
+    return dataclasses.replace(graph, steps=tuple(map(simple, graph.steps)))
+
+
+def test_resumed_random_flows_agree_with_the_reference_and_repeat_nothing() -> None:
+    # I-1, R-CACHE-12
+    seen: Counter[str] = Counter()
+
+    @sweep(200)
+    @given(graphs().map(without_places), st.sets(st.integers(0, 6), min_size=1, max_size=3))
+    def agree(graph: Graph, broken: set[int]) -> None:
+        built = build(graph)
+        run_ids = [new_flow_run_id(), new_flow_run_id()]
+        try:
+            BROKEN.update(broken)
+            built.flow.run(flow_run_id=run_ids[0])
+        finally:
+            BROKEN.clear()
+        EXECUTED.clear()
+        state = built.flow.run(flow_run_id=run_ids[1], resume=run_ids[0])
+        differences = disagreements(built, state, interpret(graph))
+        assert not differences, "\n".join([*differences, f"{broken} {graph!r}"])
+        before, after = (
+            fold(read_events(Home(home_path()).run_folder(run_id) / "1.journal")) for run_id in run_ids
+        )
+        numbers = {built.flow.slugs[each]: number for number, each in built.tasks.items()}
+        for key, now in after.tasks.items():
+            earlier = before.tasks.get(key)
+            is_unchanged = earlier is not None and (earlier.inputs, earlier.code) == (now.inputs, now.code)
+            was_kept = earlier is not None and earlier.is_successful and earlier.result is not None
+            executed = (numbers.get(key[0]), key[1]) in EXECUTED
+            assert not (executed and is_unchanged and was_kept), (key, broken, graph)
+            seen["taken over"] += now.state == "Cached"
+            seen["executed again"] += executed and earlier is not None
+            seen["failed before"] += executed and earlier is not None and earlier.state == "Failed"
+            seen["child taken over"] += now.state == "Cached" and key[1] >= 0
+
+    agree()
+    assert all(seen[what] >= 20 for what in ("taken over", "executed again", "failed before")), seen
+    assert seen["child taken over"] >= 5, seen
+
+
+# ------------------------------------------------------------------------------------------- transitions
 
 
 def assert_transitions(events: list[Event]) -> None:

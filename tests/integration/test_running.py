@@ -615,6 +615,28 @@ def test_exception_is_one_error_record_and_the_state_tells_it(caplog: pytest.Log
     assert record.exc_info[1] is reached.result
 
 
+def test_exception_that_cannot_be_shown_fails_its_task_only() -> None:
+    # R-PIPE-3
+    class Unspeakable(Exception):
+        def __repr__(self) -> str:
+            raise RuntimeError("no words")
+
+        __str__ = __repr__
+
+    def raises() -> None:
+        raise Unspeakable
+
+    with Flow("unspeakable") as flow:
+        bad: Any = task(raises)()
+        good: Any = one()
+    logging.getLogger("tenuto").setLevel(logging.CRITICAL)  # The logging module cannot show it either.
+    state = flow.run()
+    assert type(state.result[bad]) is Failed
+    assert isinstance(state.result[bad].result, Unspeakable)
+    assert state.result[good].result == 1
+    assert state.message == "Some reference tasks failed."
+
+
 @pytest.mark.parametrize(
     ("signal", "line"),
     [

@@ -14,7 +14,7 @@ import tenuto
 from tenuto import Flow, Task, flatten, mapped, triggers, unmapped
 from tenuto.core.nodes import Constant, Dict, List, Tuple
 from tenuto.engine import signals
-from tenuto.engine.state import Mapped, State
+from tenuto.engine.state import Cached, Mapped, State, Success
 from tenuto.exceptions import PrefectSignal
 from tenuto.tasks.control_flow import FilterTask, case, merge
 from tests.reference.graphs import (
@@ -34,6 +34,19 @@ from tests.reference.graphs import (
 from tests.reference.interpreter import ANY, Outcome, Report, Trouble
 
 
+BROKEN: set[int] = set()
+"""Numbers of tasks that fail for now, for a reason that is not in their code."""
+EXECUTED: list[tuple[int, int]] = []
+"""Numbers and map indices (-1: none) of the tasks whose `run` was called."""
+
+
+def meet_the_world(number: int, index: int | None) -> None:
+    """Note that a task runs, and fail where the world is broken. Tasks name this, and not what it reads."""
+    EXECUTED.append((number, -1 if index is None else index))
+    if number in BROKEN:
+        raise OSError("broken")
+
+
 class Acting(Task):
     """A task that does what the data say."""
 
@@ -44,6 +57,7 @@ class Acting(Task):
     def run(self, **inputs: Any) -> Any:
         context = tenuto.context
         index = context.get("map_index")
+        meet_the_world(self.node.number, index)
         facts = Facts(
             inputs,
             index,
@@ -185,7 +199,11 @@ def _value(source: Source, built: Built) -> Any:
 
 
 def disagreements(built: Built, state: State, expected: Report) -> list[str]:
-    """Return in what a run and the interpreter's report differ."""
+    """
+    Return in what a run and the interpreter's report differ.
+
+    A success that was taken over from an earlier run counts as the success that it was there.
+    """
     found = []
     if (type(state).__name__, state.message) != (expected.state, expected.message):
         found.append(f"flow: {state!r} instead of {expected.state} {expected.message!r}")
@@ -200,6 +218,8 @@ def disagreements(built: Built, state: State, expected: Report) -> list[str]:
 
 def _differences(name: str, state: State, expected: Outcome) -> list[str]:
     found = []
+    if is_taken_over(state):
+        state = Success(expected.message if expected.state == "Success" else "", result=state.result)
     if type(state).__name__ != expected.state:
         wanted = f"{expected.state} ({expected.message})"
         found.append(f"{name}: {type(state).__name__} ({state.message}) instead of {wanted}")
@@ -213,6 +233,11 @@ def _differences(name: str, state: State, expected: Outcome) -> list[str]:
         for index, (child, outcome) in enumerate(zip(state.map_states, expected.children, strict=False)):
             found += _differences(f"{name}[{index}]", child, outcome)
     return found
+
+
+def is_taken_over(state: State) -> bool:
+    """Say whether a state stands for the result of an earlier run."""
+    return isinstance(state, Cached) and str(state.message).startswith("Result of run")
 
 
 def agrees(expected: Any, real: Any) -> bool:
