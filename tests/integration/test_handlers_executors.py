@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ import pytest
 
 import tenuto
 from tenuto import Flow, task, unmapped
+from tenuto._base.ids import new_flow_run_id
 from tenuto.configuration import home_path
 from tenuto.engine import TaskRunner, signals
 from tenuto.engine.state import (
@@ -25,8 +27,10 @@ from tenuto.engine.state import (
     Success,
 )
 from tenuto.executors import Executor, LocalExecutor
+from tenuto.journal.fold import fold
 from tenuto.journal.home import Home
 from tenuto.journal.logs import read_logs
+from tenuto.journal.reader import read_events
 from tenuto.utilities.configuration import set_temporary_config
 from tenuto.utilities.notifications import callback_factory
 from tests.fakes.executors import ThreadExecutor, TicketExecutor
@@ -34,6 +38,7 @@ from tests.fakes.runs import (
     NOW,
     Change,
     Changes,
+    count,
     fails,
     flow_of,
     one,
@@ -412,3 +417,77 @@ def test_old_import_path_of_executors_is_valid() -> None:
     from tenuto.engine.executors import LocalExecutor as Old
 
     assert Old is LocalExecutor
+
+
+# -------------------------------------------------------------------------------- runs beside each other
+
+
+def test_runs_in_several_threads_keep_everything_apart() -> None:
+    # R-CTX-1, R-LOG-12, I-3
+    troubles: list[str] = []
+
+    def work(worker: int) -> None:
+        for number in range(5):
+            mark = f"mark {worker}.{number}"
+
+            @task(max_retries=1, retry_delay=NOW)
+            def flaky(mark: str) -> list[int]:
+                tenuto.context.logger.info(mark)
+                if tenuto.context.task_run_count == 1:
+                    raise ValueError(mark)
+                return list(range(2000))
+
+            @task
+            def who(x: int) -> tuple[str, int]:
+                return tenuto.context.flow_run_id, x
+
+            with Flow(f"flow {worker}.{number}") as flow:
+                size = count(flaky(mark))
+                many = who.map([1, 2])
+            run_id = new_flow_run_id()
+            state = flow.run(flow_run_id=run_id)
+            folder = Home(home_path()).run_folder(run_id)
+            view = fold(read_events(folder / "1.journal"))
+            lines = list(read_logs(folder / "1.logs.jsonl"))
+            if not (
+                state.result[size].result == 2000
+                and state.result[many].result == [(run_id, 1), (run_id, 2)]
+                and (view.state, len(view.tasks)) == ("Success", 5)
+                and [line.lseq for line in lines] == list(range(1, len(lines) + 1))
+                and {line.message for line in lines if line.message.startswith("mark")} == {mark}
+            ):
+                troubles.append(mark)
+
+    threads = [threading.Thread(target=work, args=(worker,)) for worker in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not troubles
+
+
+def test_fork_in_a_task_does_not_write_to_the_record() -> None:
+    # I-3
+    @task
+    def forks() -> int:
+        pid = os.fork()
+        if pid == 0:
+            code = 1
+            try:
+                tenuto.context.logger.warning("from the child")
+                code = 0
+            finally:
+                os._exit(code)
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+    with Flow("forks") as flow:
+        forked = forks()
+        after = plus(forked)
+    run_id = new_flow_run_id()
+    state = flow.run(flow_run_id=run_id)
+    assert state.result[after].result == 1
+    folder = Home(home_path()).run_folder(run_id)
+    view = fold(read_events(folder / "1.journal"))
+    assert (view.state, view.incomplete) == ("Success", "")
+    lines = list(read_logs(folder / "1.logs.jsonl"))
+    assert [line.lseq for line in lines] == list(range(1, len(lines) + 1))

@@ -33,7 +33,6 @@ from tests.reference.graphs import (
 )
 from tests.reference.interpreter import ANY, Outcome, Report, Trouble
 
-
 BROKEN: set[int] = set()
 """Numbers of tasks that fail for now, for a reason that is not in their code."""
 EXECUTED: list[tuple[int, int]] = []
