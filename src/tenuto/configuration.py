@@ -137,11 +137,11 @@ def process_task_defaults(config: Config) -> Config:
     defaults = config.setdefault("tasks", {}).setdefault("defaults", {})
     for key in ("max_retries", "retry_delay", "timeout"):
         value = defaults.get(key)
-        if value is not None and not isinstance(value, (int, float, timedelta)):
+        if value is not None and not isinstance(value, int | float | timedelta):
             raise ValueError(f"The setting tasks.defaults.{key} must be false or a number, not {value!r}.")
     defaults.max_retries = defaults.get("max_retries") or 0
     delay = defaults.get("retry_delay") or None
-    if isinstance(delay, (int, float)):
+    if isinstance(delay, int | float):
         delay = timedelta(seconds=delay)
     defaults.retry_delay = delay
     defaults.timeout = defaults.get("timeout") or None

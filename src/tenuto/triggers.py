@@ -41,7 +41,7 @@ def all_successful(upstream_states: UpstreamStates) -> bool:
     Raises:
         TRIGGERFAIL: otherwise.
     """
-    if not all(state.is_successful() for state in _states(upstream_states)):
+    if not all(state.is_successful() for state in counted_states(upstream_states)):
         raise TRIGGERFAIL('Trigger was "all_successful" but some of the upstream tasks failed.')
     return True
 
@@ -53,7 +53,7 @@ def all_failed(upstream_states: UpstreamStates) -> bool:
     Raises:
         TRIGGERFAIL: otherwise.
     """
-    if not all(state.is_failed() for state in _states(upstream_states)):
+    if not all(state.is_failed() for state in counted_states(upstream_states)):
         raise TRIGGERFAIL('Trigger was "all_failed" but some of the upstream tasks succeeded.')
     return True
 
@@ -65,7 +65,7 @@ def any_successful(upstream_states: UpstreamStates) -> bool:
     Raises:
         TRIGGERFAIL: otherwise.
     """
-    states = _states(upstream_states)
+    states = counted_states(upstream_states)
     if states and not any(state.is_successful() for state in states):
         raise TRIGGERFAIL('Trigger was "any_successful" but none of the upstream tasks succeeded.')
     return True
@@ -78,7 +78,7 @@ def any_failed(upstream_states: UpstreamStates) -> bool:
     Raises:
         TRIGGERFAIL: otherwise.
     """
-    states = _states(upstream_states)
+    states = counted_states(upstream_states)
     if states and not any(state.is_failed() for state in states):
         raise TRIGGERFAIL('Trigger was "any_failed" but none of the upstream tasks failed.')
     return True
@@ -91,7 +91,7 @@ def all_finished(upstream_states: UpstreamStates) -> bool:
     Raises:
         TRIGGERFAIL: otherwise.
     """
-    if not all(state.is_finished() for state in _states(upstream_states)):
+    if not all(state.is_finished() for state in counted_states(upstream_states)):
         raise TRIGGERFAIL('Trigger was "all_finished" but some of the upstream tasks were not finished.')
     return True
 
@@ -107,7 +107,7 @@ def not_all_skipped(upstream_states: UpstreamStates) -> bool:
         SKIP: when all were skipped.
         TRIGGERFAIL: when one failed.
     """
-    states = _states(upstream_states)
+    states = counted_states(upstream_states)
     if states and all(state.is_skipped() for state in states):
         raise SKIP("All upstreams were skipped", result=None)
     if not all(state.is_successful() for state in states):
@@ -137,7 +137,7 @@ def some_failed(at_least: Bound = None, at_most: Bound = None) -> Callable[[Upst
     """
 
     def some_failed(upstream_states: UpstreamStates) -> bool:
-        failed = [state.is_failed() for state in _states(upstream_states)]
+        failed = [state.is_failed() for state in counted_states(upstream_states)]
         if not _within(failed, at_least, at_most):
             raise TRIGGERFAIL('Trigger was "some_failed" but thresholds were not met.')
         return True
@@ -155,7 +155,7 @@ def some_successful(at_least: Bound = None, at_most: Bound = None) -> Callable[[
     """
 
     def some_successful(upstream_states: UpstreamStates) -> bool:
-        successful = [state.is_successful() for state in _states(upstream_states)]
+        successful = [state.is_successful() for state in counted_states(upstream_states)]
         if not _within(successful, at_least, at_most):
             raise TRIGGERFAIL('Trigger was "some_successful" but thresholds were not met.')
         return True
@@ -163,7 +163,7 @@ def some_successful(at_least: Bound = None, at_most: Bound = None) -> Callable[[
     return some_successful
 
 
-def _states(upstream_states: UpstreamStates) -> list[State]:
+def counted_states(upstream_states: UpstreamStates) -> list[State]:
     """Return the states that count: of each upstream, and of each child of a mapped one."""
     states: list[State] = []
     for edge, state in upstream_states.items():

@@ -79,7 +79,7 @@ def as_nested_dict(obj: Any, dct_class: type[Any] = DotDict) -> Any:
         return dct_class({key: as_nested_dict(value, dct_class) for key, value in obj.items()})
     if isinstance(obj, tuple) and hasattr(obj, "_fields"):
         return type(obj)(*(as_nested_dict(item, dct_class) for item in obj))
-    if isinstance(obj, (list, tuple, set)):
+    if isinstance(obj, list | tuple | set):
         return type(obj)(as_nested_dict(item, dct_class) for item in obj)
     return obj
 
@@ -125,7 +125,7 @@ def merge_dicts(d1: Mapping[Any, Any], d2: Mapping[Any, Any]) -> dict[Any, Any]:
 def flatten_seq(seq: Iterable[Any]) -> Iterator[Any]:
     """Yield the items of nested iterables in order; texts and bytes count as items."""
     for item in seq:
-        if isinstance(item, Iterable) and not isinstance(item, (str, bytes)):
+        if isinstance(item, Iterable) and not isinstance(item, str | bytes):
             yield from flatten_seq(item)
         else:
             yield item

@@ -5,10 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from tenuto._base.collections import DotDict
+from tenuto._base.masking import MASK
 
-__all__ = ["MASK", "Config", "ConfigKeyError", "masked"]
-
-MASK = "****"
+__all__ = ["Config", "ConfigKeyError", "masked"]
 
 _SECRET_KEY = re.compile(r"(key|token|password|secret)$", re.IGNORECASE)
 

@@ -16,7 +16,8 @@ from typing import Any, Self
 
 from tenuto import configuration
 from tenuto._base.collections import DotDict, merge_dicts
-from tenuto._base.config import MASK, Config
+from tenuto._base.config import Config
+from tenuto._base.masking import MASK
 
 __all__ = ["Context", "context"]
 
@@ -44,7 +45,7 @@ class Context(MutableMapping[str, Any]):
         if args or kwargs:
             self.update(*args, **kwargs)
 
-    # For the engine: no copies, no merging.
+    # ------------------------------------------------------------------ for the engine: no copies, no merging
 
     def current(self) -> Contents:
         """Return the live content: what is changed in it is changed here."""
@@ -59,7 +60,7 @@ class Context(MutableMapping[str, Any]):
         """Undo the `enter` that returned `token`."""
         self._contents.reset(token)
 
-    # For everybody.
+    # ------------------------------------------------------------------------------------------ for everybody
 
     def __call__(self, *args: Any, **kwargs: Any) -> "_Added":
         return _Added(self, dict(*args, **kwargs))

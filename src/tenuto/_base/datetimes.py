@@ -3,7 +3,10 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-__all__ = ["ensure_aware", "parse_datetime", "retry_delay", "utc_now"]
+__all__ = ["ensure_aware", "from_microseconds", "microseconds", "parse_datetime", "retry_delay", "utc_now"]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 
 def utc_now() -> datetime:
@@ -14,6 +17,16 @@ def utc_now() -> datetime:
 def ensure_aware(dt: datetime) -> datetime:
     """Return `dt` with a zone; one without is taken as UTC."""
     return dt if dt.tzinfo is not None else dt.replace(tzinfo=UTC)
+
+
+def microseconds(moment: datetime) -> int:
+    """Return a moment as records carry it: microseconds since 1970 UTC."""
+    return (ensure_aware(moment) - _EPOCH) // _MICROSECOND
+
+
+def from_microseconds(count: int) -> datetime:
+    """Return the moment, in UTC, of microseconds since 1970 UTC."""
+    return _EPOCH + count * _MICROSECOND
 
 
 def parse_datetime(text: str) -> datetime:

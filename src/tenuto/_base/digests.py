@@ -146,9 +146,9 @@ class _Walk:
             self.add(getattr(value, one.name), depth + 1)
 
     def _add_scientific(self, library: str, value: Any, depth: int) -> None:
-        from tenuto._base import frames
+        from tenuto._base import array_digests
 
-        add = frames.add_numpy if library == "numpy" else frames.add_pandas
+        add = array_digests.add_numpy if library == "numpy" else array_digests.add_pandas
         if not add(self, value, depth):
             raise _NoDigest
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-__all__ = ["import_object", "lazy_names"]
+__all__ = ["import_object", "import_path", "lazy_names"]
 
 
 def import_object(name: str) -> Any:
@@ -34,6 +34,11 @@ def import_object(name: str) -> Any:
             length -= 1
         else:
             return _attribute(module, ".".join(parts[length:]))
+
+
+def import_path(thing: Any) -> str:
+    """Return the path by which `import_object` finds a class or function."""
+    return f"{thing.__module__}.{thing.__qualname__}"
 
 
 def _attribute(module: Any, path: str) -> Any:

@@ -9,7 +9,14 @@ from typing import Any, TypeVar, cast
 from tenuto._base.collections import CompoundKey, dict_to_flatdict, flatdict_to_dict
 from tenuto._base.config import Config
 
-__all__ = ["environment_name", "interpolate_config", "interpolate_env_vars", "prefixes_of", "string_to_type"]
+__all__ = [
+    "ENV_PREFIX",
+    "environment_name",
+    "interpolate_config",
+    "interpolate_env_vars",
+    "prefixes_of",
+    "string_to_type",
+]
 
 T = TypeVar("T")
 
@@ -70,6 +77,7 @@ def string_to_type(val: str) -> Any:
 
 
 def prefixes_of(env_var_prefix: str | None) -> tuple[str, ...]:
+    """Return the prefixes of variables that count, later ones winning: below ours, the compatible one."""
     if env_var_prefix is None:
         return ()
     if env_var_prefix == ENV_PREFIX:

@@ -26,6 +26,7 @@ __all__ = [
     "configure_logging",
     "create_diagnostic_logger",
     "get_logger",
+    "package_loggers",
     "redirect_stdout_to",
     "temporary_logger_config",
 ]
@@ -62,6 +63,12 @@ def child_logger(parent: logging.Logger, name: str) -> logging.Logger:
     return child
 
 
+def package_loggers() -> list[logging.Logger]:
+    """Return the package's logger, and after it those that `logging.extra_loggers` names."""
+    names = config.logging.get("extra_loggers") or []
+    return [_package_logger, *map(logging.getLogger, [names] if isinstance(names, str) else names)]
+
+
 def configure_logging(testing: bool = False) -> logging.Logger:
     """
     Give the package's logger its level and one handler on stdout, and return it.
@@ -89,9 +96,7 @@ def _add_handler(logger: logging.Logger) -> None:
 
 def configure_extra_loggers() -> None:
     """Give each logger named in `logging.extra_loggers` the package's level and handlers."""
-    names = config.logging.get("extra_loggers") or []
-    for name in [names] if isinstance(names, str) else names:
-        extra = logging.getLogger(name)
+    for extra in package_loggers()[1:]:
         for handler in [old for old in extra.handlers if old.get_name() == _HANDLER_NAME]:
             extra.removeHandler(handler)
         for handler in _package_logger.handlers:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-__all__ = ["mask", "register_secret"]
+__all__ = ["MASK", "mask", "register_secret"]
 
 MASK = "****"
 _LENGTH_MIN = 4
@@ -52,11 +52,11 @@ def _all_forms(value: object) -> Iterator[str]:
 def _texts(value: object) -> Iterator[str]:
     if isinstance(value, str):
         yield value
-    elif isinstance(value, (bytes, bytearray)):
+    elif isinstance(value, bytes | bytearray):
         yield bytes(value).decode("utf-8", "replace")
     elif isinstance(value, bool) or value is None:
         return
-    elif isinstance(value, (int, float)):
+    elif isinstance(value, int | float):
         yield str(value)
     elif isinstance(value, Mapping):
         for item in value.values():

@@ -9,11 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from tenuto._base.logging import LogFormatter, get_logger
+from tenuto._base.logging import LogFormatter, package_loggers
 from tenuto._base.stdout import real_stdout
 from tenuto.cli.display import silence
 from tenuto.cli.tracebacks import user_traceback
-from tenuto.configuration import config
 
 if TYPE_CHECKING:
     from tenuto.cli.display import Display
@@ -105,13 +104,11 @@ def log_lines(display: Display, *, level: str | None, lowest: int | None) -> Ite
         level: of the loggers; None leaves the one that is set.
         lowest: records below this level are not printed, though they are recorded; None prints none at all.
     """
-    package = get_logger()
-    names = config.logging.extra_loggers
-    loggers = [package, *map(logging.getLogger, [names] if isinstance(names, str) else names)]
+    loggers = package_loggers()
     before = [(logger, logger.level, logger.handlers[:]) for logger in loggers]
     own = LineHandler(display, logging.NOTSET if lowest is None else lowest)
     own.setFormatter(LineFormatter(display))
-    replaced = package.handlers[:]
+    replaced = loggers[0].handlers[:]
     for logger in loggers:
         logger.handlers[:] = [handler for handler in logger.handlers if handler not in replaced]
         if lowest is not None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Final, Literal
+from typing import Final
 
-__all__ = ["NO_DEFAULT", "NoDefault"]
+__all__ = ["NO_DEFAULT"]
 
 
 class _Sentinel(Enum):
@@ -17,4 +17,3 @@ class _Sentinel(Enum):
 
 
 NO_DEFAULT: Final = _Sentinel.NO_DEFAULT
-NoDefault = Literal[_Sentinel.NO_DEFAULT]

@@ -7,7 +7,7 @@ from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tenuto.engine.nodes import TaskRun
+    from tenuto.engine.task_run import TaskRun
 
 
 class Agenda:

@@ -8,19 +8,18 @@ serves, the index under the home folder tells which kept results of earlier runs
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from tenuto._base.context import context
-from tenuto._base.datetimes import utc_now
+from tenuto._base.datetimes import from_microseconds, microseconds, utc_now
 from tenuto._base.digests import digest
-from tenuto._base.logging import get_logger
 from tenuto.engine.state import Cached, Skipped, State, Success
+from tenuto.engine.transitions import SUCCEEDED
 from tenuto.exceptions import ResultCorrupt
 
 if TYPE_CHECKING:
     from tenuto.core.task import Task
-    from tenuto.engine.nodes import TaskRun
+    from tenuto.engine.task_run import TaskRun
     from tenuto.engine.task_runner import TaskRunner
     from tenuto.journal.cache_index import CacheEntry
     from tenuto.journal.home import Home
@@ -74,7 +73,7 @@ def _find_in_home(
     home = runner.home
     if home is None:
         return None
-    for entry in read(home.path, index_key(runner), _now()):
+    for entry in read(home.path, index_key(runner), microseconds(utc_now())):
         candidate = _state_of(entry)
         # Another process's copy serves only the code that made it; within a process nothing can have changed.
         if entry.code != runner.code or not runner.task.cache_validator(candidate, inputs, parameters):
@@ -90,9 +89,9 @@ def _find_in_home(
 
 def _state_of(entry: CacheEntry) -> Cached:
     return Cached(
-        "Task run succeeded.",
+        SUCCEEDED,
         cached_parameters=entry.parameters,
-        cached_result_expiration=datetime.fromtimestamp(entry.expires / 1_000_000, UTC),
+        cached_result_expiration=from_microseconds(entry.expires),
         hashed_inputs=entry.inputs,
     )
 
@@ -119,7 +118,7 @@ def index(home: Home, runner: TaskRunner, run_id: str, run: TaskRun) -> None:
     entry = CacheEntry(
         run=run_id,
         result=run.ref,
-        expires=int(state.cached_result_expiration.timestamp() * 1_000_000),
+        expires=microseconds(state.cached_result_expiration),
         code=runner.code,
         inputs=state.hashed_inputs or {},
         parameters={
@@ -127,9 +126,9 @@ def index(home: Home, runner: TaskRunner, run_id: str, run: TaskRun) -> None:
         },
     )
     try:
-        append(home.path, index_key(runner), entry, _now())
+        append(home.path, index_key(runner), entry, microseconds(utc_now()))
     except OSError as error:
-        get_logger("TaskRunner").warning("The cache of other processes does not get this result: %s", error)
+        runner.logger.warning("The cache of other processes does not get this result: %s", error)
 
 
 def process_key(task: Task) -> str:
@@ -150,7 +149,3 @@ def index_key(runner: TaskRunner) -> str:
         if task.cache_key
         else f"task:{runner.flow_context.get('flow_name', '')}/{task.name}"
     )
-
-
-def _now() -> int:
-    return int(utc_now().timestamp() * 1_000_000)

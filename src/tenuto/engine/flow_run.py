@@ -15,9 +15,9 @@ from tenuto._base.logging import get_logger
 from tenuto.core.nodes import Constant
 from tenuto.engine.agenda import Agenda
 from tenuto.engine.attempt import Attempt, perform
-from tenuto.engine.nodes import NO_INDEX, TaskNode, TaskRun
 from tenuto.engine.sources import Children, Sources, source_for
 from tenuto.engine.state import Cached, Looped, Mapped, Pending, Resume, Scheduled, State, Success
+from tenuto.engine.task_run import NO_INDEX, TaskNode, TaskRun
 from tenuto.engine.task_runner import count_attempt, loop
 from tenuto.engine.transitions import Outcome
 
@@ -52,7 +52,7 @@ class FlowRun:
         for task, state in task_states.items():
             self._start_from(self.nodes[task], state)
 
-    # ------------------------------------------------------------------ setting out
+    # -------------------------------------------------------------------------------------------- setting out
 
     def _make_nodes(
         self,
@@ -92,7 +92,7 @@ class FlowRun:
         """Return tasks in the order in which they run."""
         return sorted(tasks, key=lambda task: self.nodes[task].order)
 
-    # ------------------------------------------------------------------ the loop
+    # ----------------------------------------------------------------------------------------------- the loop
 
     def work(self, executor: Executor) -> None:
         """Run all that can run; return when all is finished or, in a single pass, waits."""
@@ -138,7 +138,7 @@ class FlowRun:
         if self.paused and self.agenda.next_due is None and not self.agenda.has_ready:
             self._ask_about_paused()
 
-    # ------------------------------------------------------------------ one task run
+    # ------------------------------------------------------------------------------------------- one task run
 
     def _admit(self, run: TaskRun) -> None:
         """Nothing holds a task run back any more: it is ready, or waits for its time."""
@@ -255,7 +255,7 @@ class FlowRun:
         else:
             self._admit(run)
 
-    # ------------------------------------------------------------------ what follows
+    # ------------------------------------------------------------------------------------------- what follows
 
     def _finished(self, run: TaskRun) -> None:
         """A task run is final: release what waited for it."""
@@ -290,7 +290,7 @@ class FlowRun:
         if node.held_by == 0:
             self._admit(node.run)
 
-    # ------------------------------------------------------------------ mapping
+    # ------------------------------------------------------------------------------------------------ mapping
 
     def _map(self, node: TaskNode) -> None:
         """Expand a mapped task into its children, or end it where that is not possible."""

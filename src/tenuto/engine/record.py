@@ -7,7 +7,9 @@ from datetime import datetime
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
+from tenuto._base.datetimes import microseconds
 from tenuto._base.digests import digest
+from tenuto._base.importtools import import_path
 from tenuto.configuration import config
 from tenuto.engine import caching
 from tenuto.engine.state import Cached, Failed, Mapped, Paused, Scheduled, State, Success
@@ -17,9 +19,9 @@ from tenuto.journal.fingerprint import fingerprint
 
 if TYPE_CHECKING:
     from tenuto.core.task import Task
-    from tenuto.engine.nodes import TaskRun
     from tenuto.engine.result import Result
     from tenuto.engine.resume import Continuation
+    from tenuto.engine.task_run import TaskRun
     from tenuto.engine.task_runner import TaskRunner
     from tenuto.engine.transitions import Outcome
     from tenuto.journal.home import Home
@@ -115,9 +117,8 @@ def _written_ref(result: Result) -> ResultRef | None:
     """Return the reference of a value that the task's own Result stores, if it knows what the bytes are."""
     if result._written is None or result.location is None:
         return None
-    kind = type(result.serializer)
     sha256, length = result._written
-    return ResultRef("result", result.location, f"{kind.__module__}.{kind.__qualname__}", sha256, length)
+    return ResultRef("result", result.location, import_path(type(result.serializer)), sha256, length)
 
 
 def _particulars(state: State, outcome: Outcome | None) -> dict[str, Any]:
@@ -130,14 +131,13 @@ def _particulars(state: State, outcome: Outcome | None) -> dict[str, Any]:
     if isinstance(error, Exception):
         fields["error"] = ErrorInfo.from_exception(error)
     if isinstance(state, Scheduled):
-        fields["start_time"] = microseconds(state.start_time)
+        fields["start_time"] = _microseconds(state.start_time)
     elif isinstance(state, Cached):
-        fields["expires"] = microseconds(state.cached_result_expiration)
+        fields["expires"] = _microseconds(state.cached_result_expiration)
     elif isinstance(state, Mapped):
         fields["children"] = state.n_map_states
     return fields
 
 
-def microseconds(moment: datetime | None) -> int | None:
-    """Return a moment as events carry it: microseconds since 1970 UTC."""
-    return None if moment is None else int(moment.timestamp() * 1_000_000)
+def _microseconds(moment: datetime | None) -> int | None:
+    return None if moment is None else microseconds(moment)

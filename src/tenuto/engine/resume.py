@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from tenuto._base.logging import get_logger
 from tenuto.core.parameter import Parameter
-from tenuto.engine.nodes import NO_INDEX
 from tenuto.engine.state import Cached, State, Success, state_class
+from tenuto.engine.task_run import NO_INDEX
 from tenuto.exceptions import PrefectException, ResultCorrupt
 from tenuto.journal.fingerprint import explain
 from tenuto.journal.fold import fold
@@ -28,7 +28,7 @@ from tenuto.journal.values import load
 if TYPE_CHECKING:
     from tenuto.core.flow import Flow
     from tenuto.core.task import Task
-    from tenuto.engine.nodes import TaskRun
+    from tenuto.engine.task_run import TaskRun
     from tenuto.journal.event import ResultRef
     from tenuto.journal.fold import RunView, TaskView
     from tenuto.journal.home import Home

@@ -7,7 +7,6 @@ The same function serves scripts, notebooks and the command line; only what it i
 from __future__ import annotations
 
 import difflib
-import logging
 import shlex
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,14 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tenuto._base.context import context as current_context
+from tenuto._base.datetimes import microseconds
 from tenuto._base.ids import new_flow_run_id
-from tenuto._base.logging import get_logger
+from tenuto._base.logging import get_logger, package_loggers
 from tenuto._base.names import two_words
-from tenuto.configuration import config, home_path
+from tenuto.configuration import home_path
 from tenuto.core.flow import Flow
 from tenuto.engine import get_default_executor_class, get_default_flow_runner_class
 from tenuto.engine.flow_run import check_task_states
-from tenuto.engine.record import RunRecord, microseconds
+from tenuto.engine.record import RunRecord
 from tenuto.engine.resume import Continuation, find_earlier
 from tenuto.engine.run_context import parameter_values
 from tenuto.engine.state import Scheduled, State
@@ -216,6 +216,7 @@ def start_recording(
 ) -> Recorder:
     """Open the journal of a run; a home that cannot be written costs one warning."""
     outer = current_context.current()
+    start = state.start_time if isinstance(state, Scheduled) else None
     return Recorder.start(
         home.path,
         flow_run_id=context["flow_run_id"],
@@ -227,7 +228,7 @@ def start_recording(
         context={key: value for key, value in context.items() if key not in ("flow_run_id", "flow_run_name")},
         resumed_from=earlier.view.header.flow_run_id if earlier is not None else "",
         parent=outer.get("flow_run_id", "") if "task_run_id" in outer else "",
-        scheduled_start_time=microseconds(state.start_time) if isinstance(state, Scheduled) else None,
+        scheduled_start_time=microseconds(start) if start is not None else None,
         executor=type(executor).__name__,
     )
 
@@ -235,14 +236,11 @@ def start_recording(
 @contextmanager
 def record_logs(recorder: Recorder) -> Iterator[None]:
     """Let the run's log file have what the package's loggers, and the extra ones, write meanwhile."""
-    package = get_logger()
-    handler = recorder.log_handler(package.getEffectiveLevel())
-    extra = config.logging.extra_loggers
-    names = [extra] if isinstance(extra, str) else extra
+    loggers = package_loggers()
+    handler = recorder.log_handler(loggers[0].getEffectiveLevel())
     if handler is None:
         yield
         return
-    loggers = [package, *map(logging.getLogger, names)]
     for logger in loggers:
         logger.addHandler(handler)
     try:

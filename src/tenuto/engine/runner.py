@@ -8,7 +8,7 @@ from typing import Any
 from tenuto._base.context import context
 from tenuto._base.logging import get_logger
 from tenuto.engine.signals import ENDRUN, PAUSE, PrefectStateSignal
-from tenuto.engine.state import Failed, State, _MetaState
+from tenuto.engine.state import Failed, Pending, State, _MetaState
 
 __all__ = ["Runner"]
 
@@ -32,8 +32,6 @@ class Runner:
 
     def initialize_run(self, state: State | None, context: dict[str, Any]) -> tuple[State, dict[str, Any]]:
         """Return the state and context that a run starts from; meta states are unwrapped."""
-        from tenuto.engine.state import Pending
-
         state = state or Pending()
         while isinstance(state, _MetaState) and state.state is not None:
             state = state.state

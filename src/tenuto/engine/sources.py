@@ -19,7 +19,7 @@ from tenuto.engine.transitions import is_mappable
 
 if TYPE_CHECKING:
     from tenuto.core.edge import Edge
-    from tenuto.engine.nodes import TaskNode
+    from tenuto.engine.task_run import TaskNode
 
 _QUIET = frozenset({Success, Cached})  # states that neither a trigger nor a skip needs to look at twice
 

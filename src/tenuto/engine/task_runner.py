@@ -13,16 +13,16 @@ from collections.abc import Callable, Iterable, Mapping, Sized
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from tenuto._base.context import context
+from tenuto._base.context import context as current_context
 from tenuto._base.datetimes import utc_now
 from tenuto._base.ids import task_run_id
 from tenuto._base.logging import child_logger, get_logger
 from tenuto._base.templates import TemplateError, field_names, fill
 from tenuto.configuration import config
 from tenuto.core.edge import Edge
+from tenuto.core.nodes import Constant
 from tenuto.engine import caching
 from tenuto.engine.attempt import Attempt, is_coroutine_function, perform
-from tenuto.engine.nodes import NO_INDEX, TaskNode, TaskRun
 from tenuto.engine.result import Result, ResultNotImplementedError
 from tenuto.engine.runner import Runner
 from tenuto.engine.signals import ENDRUN
@@ -41,6 +41,7 @@ from tenuto.engine.state import (
     State,
     Success,
 )
+from tenuto.engine.task_run import NO_INDEX, TaskNode, TaskRun
 from tenuto.engine.transitions import (
     NOTHING_TO_MAP,
     UNMAPPABLE,
@@ -110,7 +111,7 @@ class TaskRunner(Runner):
         self.task_logger = get_logger(task.name)
 
     def _target_name(self) -> str:
-        return f"Task '{context.current().get('task_full_name', self.task.name)}'"
+        return f"Task '{current_context.current().get('task_full_name', self.task.name)}'"
 
     def call_runner_target_handlers(self, old_state: State, new_state: State) -> State:
         """Call the task's own handlers."""
@@ -118,7 +119,7 @@ class TaskRunner(Runner):
             new_state = handler(self.task, old_state, new_state) or new_state
         return new_state
 
-    # ------------------------------------------------------------------ one run by itself
+    # -------------------------------------------------------------------------------------- one run by itself
 
     def run(
         self,
@@ -136,8 +137,6 @@ class TaskRunner(Runner):
             context: values for the run's context.
             is_mapped_parent: stop where a mapped task would be expanded.
         """
-        from tenuto._base.context import context as current
-
         state, values = self.initialize_run(state, dict(context or {}))
         node = TaskNode(self.task, self.slug, 0, self)
         run = TaskRun(
@@ -146,8 +145,8 @@ class TaskRunner(Runner):
             state,
         )
         sources: Sources = [(edge, _Given(given)) for edge, given in (upstream_states or {}).items()]
-        self.flow_context = {**current.current(), **values}
-        with current(self.context_for(run)):
+        self.flow_context = {**current_context.current(), **values}
+        with current_context(self.context_for(run)):
             while True:
                 if not all(given.is_finished() for given in (upstream_states or {}).values()):
                     return state
@@ -162,9 +161,9 @@ class TaskRunner(Runner):
                 decision = self.end(run, decision, perform(decision))
                 if not decision.is_looped():
                     return decision
-                current.update(self.context_for(run))
+                current_context.update(self.context_for(run))
 
-    # ------------------------------------------------------------------ context
+    # ------------------------------------------------------------------------------------------------ context
 
     def context_for(self, run: TaskRun) -> dict[str, Any]:
         """Return the context of one task run (R-CTX-3); each run has a dict of its own."""
@@ -188,7 +187,7 @@ class TaskRunner(Runner):
             values["resume"] = True
         return values
 
-    # ------------------------------------------------------------------ up to the call of `run`
+    # -------------------------------------------------------------------------------- up to the call of `run`
 
     def begin(self, run: TaskRun, sources: Sources) -> State | Attempt:
         """
@@ -251,7 +250,7 @@ class TaskRunner(Runner):
             task=task,
             name=run.name,
             inputs=inputs,
-            values=context.current(),
+            values=current_context.current(),
             special=self.special,
             write_to=self._written_result() if self.result is not None else None,
             writes_none=bool(task.target),
@@ -265,7 +264,7 @@ class TaskRunner(Runner):
         """Return the Result that the value is to be written to, None if it is not (R-CKPT-1, R-CKPT-3)."""
         if self.result is None or type(self.result) is Result:
             return None
-        writes = self.task.checkpoint is not False and context.current().get("checkpointing")
+        writes = self.task.checkpoint is not False and current_context.current().get("checkpointing")
         return self.result if writes else None
 
     def _upstream_states(self, sources: Sources, index: int) -> dict[Edge, State]:
@@ -275,7 +274,7 @@ class TaskRunner(Runner):
         if self._constant_states is None:
             self._constant_states = _constant_states(self.task, self.constants)
         upstream = self._upstream_states(sources, index) | self._constant_states
-        raising = context.current().get("raise_on_exception")
+        raising = current_context.current().get("raise_on_exception")
         refused, error = check_trigger(self.task, upstream)
         if error is not None:
             if raising:
@@ -285,8 +284,8 @@ class TaskRunner(Runner):
 
     def _template_values(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Return what fills templates. Rising precedence: parameters, context, inputs (R-RES-8)."""
-        current = context.current()
-        values = {**current.get("parameters", {}), **current, **inputs}
+        surrounding = current_context.current()
+        values = {**surrounding.get("parameters", {}), **surrounding, **inputs}
         values.setdefault("task_loop_count", 1)
         values.pop("self", None)  # R-RES-11
         return values
@@ -299,7 +298,7 @@ class TaskRunner(Runner):
             # A user's template or callable: the task fails with the reason, before anything of it ran.
             message = f"{self._target_name()}: Unexpected error while running task: {error!r}"
             raise ENDRUN(self._unexpected(error, message)) from error
-        context["task_run_name"] = text
+        current_context["task_run_name"] = text
         self.logger.debug("%s: Run name is %r", self._target_name(), text)
 
     def _find_result(self, run: TaskRun, inputs: Mapping[str, Any], values: dict[str, Any]) -> State | None:
@@ -340,7 +339,7 @@ class TaskRunner(Runner):
             return None
 
     def _warn_unwritten_target(self) -> None:
-        if self.task.checkpoint is not False and not context.current().get("checkpointing"):
+        if self.task.checkpoint is not False and not current_context.current().get("checkpointing"):
             self.logger.warning(
                 "%s: Nothing will be written to its target because checkpointing is off. "
                 "Switch it on with TENUTO__FLOWS__CHECKPOINTING=true.",
@@ -348,12 +347,12 @@ class TaskRunner(Runner):
             )
 
     def _unexpected(self, error: Exception, message: str) -> State:
-        if context.current().get("raise_on_exception"):
+        if current_context.current().get("raise_on_exception"):
             raise error
         self.logger.error("%s", message, exc_info=error)
         return Failed(message, result=error)
 
-    # ------------------------------------------------------------------ after the call of `run`
+    # -------------------------------------------------------------------------------- after the call of `run`
 
     def end(self, run: TaskRun, attempt: Attempt, outcome: Outcome) -> State:
         """Decide what an attempt's outcome makes of a task run. The context of the run is entered."""
@@ -411,7 +410,7 @@ class TaskRunner(Runner):
         )
         return state
 
-    # ------------------------------------------------------------------ mapping
+    # ------------------------------------------------------------------------------------------------ mapping
 
     def begin_map(self, run: TaskRun, sources: Sources) -> State:
         """Decide whether a mapped task is expanded: `Mapped` with the number of children, or its end."""
@@ -511,8 +510,6 @@ def loop(run: TaskRun, state: Looped) -> None:
 
 def _constant_states(task: Task, constants: Mapping[str, Any]) -> dict[Edge, State]:
     """Return constants as a trigger sees them: successful upstreams with their own edges (R-TRIG-6)."""
-    from tenuto.core.nodes import Constant
-
     return {
         Edge(Constant(value), task, key=key): Success("Auto-generated constant value", result=value)
         for key, value in constants.items()

@@ -8,7 +8,7 @@ file or the context.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -38,6 +38,7 @@ from tenuto.engine.state import (
     ValidationFailed,
 )
 from tenuto.exceptions import TaskTimeoutSignal
+from tenuto.triggers import counted_states
 
 if TYPE_CHECKING:
     from tenuto.core.edge import Edge
@@ -112,15 +113,6 @@ def cause_of(state: State, outcome: Outcome | None) -> str:
     return "code-error"
 
 
-def all_states(upstream_states: Mapping[Edge, State]) -> Iterable[State]:
-    """Yield the upstream states, each mapped one that is not mapped over replaced by its children's."""
-    for edge, state in upstream_states.items():
-        if isinstance(state, Mapped) and not edge.mapped:
-            yield from state.map_states
-        else:
-            yield state
-
-
 def check_upstream_skipped(
     task: Task, upstream_states: Mapping[Edge, State], *, failed_over_skipped: bool = False
 ) -> State | None:
@@ -132,7 +124,7 @@ def check_upstream_skipped(
     """
     if not task.skip_on_upstream_skip:
         return None
-    states = list(all_states(upstream_states))
+    states = counted_states(upstream_states)
     if not any(isinstance(state, Skipped) for state in states):
         return None
     if failed_over_skipped and any(isinstance(state, Failed) for state in states):

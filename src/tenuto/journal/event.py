@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from tenuto._base.importtools import import_path
 from tenuto._base.masking import mask
 
 __all__ = [
@@ -88,9 +89,7 @@ class ErrorInfo(msgspec.Struct, omit_defaults=True, gc=False):
     def from_exception(cls, error: BaseException) -> ErrorInfo:
         """Describe an exception. Never raises for an exception whose own `__str__` does."""
         kind = type(error)
-        name = (
-            kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-        )
+        name = kind.__qualname__ if kind.__module__ == "builtins" else import_path(kind)
         message = clean_text(mask(safe_text(error)))
         trace = clean_text(mask(_format_traceback(error)))
         return cls(

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tenuto._base.digests import digest
+from tenuto._base.importtools import import_path
 from tenuto.journal.event import clean_text
 from tenuto.journal.sources import functions_of, module_source
 
@@ -208,7 +209,7 @@ _IMPLICIT = frozenset(
 
 def _is_own_value(name: str, source: Any) -> bool:
     """
-    Whether a module made a value that no statement in its text binds.
+    Say whether a module made a value that no statement in its text binds.
 
     In a file's module it was imported; a notebook's may come from another cell.
     """
@@ -216,7 +217,7 @@ def _is_own_value(name: str, source: Any) -> bool:
 
 
 def _is_defined_like(value: Any, function: FunctionType) -> bool:
-    """Whether a value is a function or class that the function's own module defines."""
+    """Say whether a value is a function or class that the function's own module defines."""
     if not isinstance(value, type | FunctionType):
         return False
     return value.__module__ == function.__module__ and "<locals>" not in value.__qualname__
@@ -312,7 +313,7 @@ def _digests_of(values: dict[str, Any]) -> dict[str, str]:
 
 def _digest_or_type(value: Any) -> str:
     if isinstance(value, type | FunctionType):
-        return f"{value.__module__}.{value.__qualname__}"
+        return import_path(value)
     return digest(value) or _type_name(type(value))
 
 
@@ -328,13 +329,12 @@ def _is_tenutos(cls: type) -> bool:
 
 
 def _type_name(cls: type) -> str:
-    name = f"{cls.__module__}.{cls.__qualname__}"
     if not _is_tenutos(cls):
         # Where a script is run from decides its module's name; it says nothing about the code.
-        return cls.__qualname__ if cls.__module__ in ("__main__", "<flow>") else name
+        return cls.__qualname__ if cls.__module__ in ("__main__", "<flow>") else import_path(cls)
     from tenuto import __version__
 
-    return f"{name} {__version__}"
+    return f"{import_path(cls)} {__version__}"
 
 
 def _sha(text: str) -> str:

@@ -57,9 +57,8 @@ class Home:
         self.path = Path(path)
         self.runs = self.path / "runs"
         self.objects = self.path / "objects"
-        self.cache = self.path / "cache"
 
-    # Objects: each once, named by content.
+    # ------------------------------------------------------------------- objects: each once, named by content
 
     def objects_put(self, data: bytes) -> str:
         """
@@ -87,7 +86,7 @@ class Home:
     def _object_path(self, digest: str) -> Path:
         return self.objects / digest[:2] / digest[2:]
 
-    # Runs.
+    # --------------------------------------------------------------------------------------------------- runs
 
     def run_folder(self, flow_run_id: str) -> Path:
         """
@@ -214,7 +213,7 @@ def newest_journal(folder: Path) -> Path | None:
 
 
 def is_alive(header: Header) -> bool:
-    """Whether the process that records this run is still there: by host, boot and start ticks, no clock."""
+    """Say whether the process that records this run is still there, by host, boot and start ticks."""
     return is_running(ProcessIdentity(header.host, header.boot_id, header.pid, header.start_ticks))
 
 

@@ -77,7 +77,7 @@ def _create_time(pid: int) -> int | None:
 
 def is_running(identity: ProcessIdentity) -> bool:
     """
-    Whether that very process still runs; another machine's is believed to, for nobody can tell from here.
+    Say whether that very process still runs; another machine's is believed to, for nobody can tell from here.
 
     Compares boot and start ticks, never clock times (Linux), so that a stepped clock does not end a run.
     """

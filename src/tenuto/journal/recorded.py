@@ -43,10 +43,10 @@ def recorded_value(name: str, value: object) -> Any:
 
 
 def is_recorded(value: Any) -> bool:
-    """Whether a value of a header is the one that the run had, and not only its repr."""
+    """Say whether a value of a header is the one that the run had, and not only its repr."""
     return not (type(value) is dict and NOT_PLAIN_KEY in value)
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether a parameter of this name is taken for a secret, and not recorded."""
+    """Say whether a parameter of this name is taken for a secret, and not recorded."""
     return _SECRET_NAME.search(name) is not None

@@ -157,7 +157,7 @@ class Recorder:
         """Whether the record, as far as it goes now, lets a later run continue from here."""
         return self._keeps and self.recording
 
-    # States.
+    # ------------------------------------------------------------------------------------------------- states
 
     def run_state(self, state_name: str, message: str = "", cause: str = "", actor: str = "") -> None:
         """Record a state of the run. A final one is forced to the disk."""
@@ -209,7 +209,7 @@ class Recorder:
         ):
             self._ended()
 
-    # Names, notes and artifacts.
+    # ----------------------------------------------------------------------------- names, notes and artifacts
 
     def run_name(self, name: str) -> None:
         """Record that the run is called differently from now on."""
@@ -239,7 +239,7 @@ class Recorder:
                 self._end_with(error)
         return hashlib.sha256(data).hexdigest()
 
-    # Results.
+    # ------------------------------------------------------------------------------------------------ results
 
     def keep(self, slug: str, index: int, value: object) -> ResultRef | None:
         """
@@ -340,7 +340,7 @@ class Recorder:
             return f"less than {percent:g} % of the disk is free (history.min_free_percent)"
         return None
 
-    # Logs and the end.
+    # --------------------------------------------------------------------------------------- logs and the end
 
     def log_handler(self, level: int) -> RunLogHandler | None:
         """Return the handler (made once) that writes this run's log records beside the journal, or None."""

@@ -9,21 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from tenuto._base.datetimes import from_microseconds, microseconds
 from tenuto.journal.event import Event, Header, Kind
 from tenuto.journal.fold import RunView, fold
 from tenuto.journal.home import Home, is_alive, newest_journal, uuid7_milliseconds
 from tenuto.journal.logs import LogLine, read_logs
 from tenuto.journal.reader import read_ends, read_events
-from tenuto.journal.states import FAILED_STATES, FINAL_STATES, SUCCESSFUL_STATES
+from tenuto.journal.states import FAILED_STATES, FINAL_STATES, SUCCESSFUL_STATES, WAITING_STATES
 
 __all__ = ["RunSummary", "list_runs", "read_run", "run_logs", "summarize"]
-
-WAITING_STATES = frozenset({"Paused", "Scheduled", "Resume", "Retrying"})
-"""States in which a record may rest without a process: they name what the run waits for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +112,7 @@ def list_runs(
         limit: as many at most; None for all.
     """
     found: list[RunSummary] = []
-    earliest = None if since is None else _microseconds(since)
+    earliest = None if since is None else microseconds(since)
     for folder in home.run_folders():
         if limit is not None and len(found) >= limit:
             break
@@ -174,12 +172,9 @@ def run_logs(home: Home, run_id: str) -> Iterator[LogLine]:
     return read_logs(path.with_suffix(".logs.jsonl")) if path is not None else iter(())
 
 
-def rfc3339(microseconds: int | None) -> str | None:
-    """Return a time as text in UTC, or None."""
-    if microseconds is None:
-        return None
-    moment = datetime.fromtimestamp(microseconds // 1_000_000, UTC)
-    return moment.replace(microsecond=microseconds % 1_000_000).isoformat().replace("+00:00", "Z")
+def rfc3339(moment: int | None) -> str | None:
+    """Return microseconds since 1970 UTC as text in UTC, or None."""
+    return None if moment is None else from_microseconds(moment).isoformat().replace("+00:00", "Z")
 
 
 def _last_state(last: Event) -> tuple[str, str, str]:
@@ -207,8 +202,3 @@ def _matches(run: RunSummary, flow: str | None, state: str | None, earliest: int
     wanted = state.lower()
     is_failure = wanted == "failed" and run.state in FAILED_STATES
     return is_failure or wanted in (run.state.lower(), run.cause)
-
-
-def _microseconds(moment: datetime) -> int:
-    aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-    return int(aware.timestamp() * 1_000_000)

@@ -26,7 +26,7 @@ class ModuleSource:
 
     def __init__(self, text: str, filename: str) -> None:
         self.is_cell = not filename.endswith(".py")
-        """Whether this is a notebook's cell: what it names may come from other cells."""
+        """Say whether this is a notebook's cell: what it names may come from other cells."""
         self._lines = text.splitlines(keepends=True)
         tree = ast.parse(text, filename)
         self._definitions = dict(_definitions(tree, ""))
@@ -59,7 +59,7 @@ class ModuleSource:
         return "".join(map(self._text_of, nodes)) if nodes else None
 
     def compiles_to(self, code: CodeType) -> bool:
-        """Whether the text compiles to exactly that code."""
+        """Say whether the text compiles to exactly that code."""
         key = (code.co_qualname, code.co_firstlineno)
         return key not in self._ambiguous and self._codes.get(key) == code
 

@@ -15,7 +15,7 @@ from tenuto.exceptions import ResultCorrupt
 from tenuto.journal.event import ResultRef, safe_text
 from tenuto.journal.kept import OverCap, Sink, Wrong, read_segments, read_value, write_value
 
-__all__ = ["INLINE_BYTES_MAX", "NotKept", "inline", "keep", "keep_file", "load", "plain_json"]
+__all__ = ["INLINE_BYTES_MAX", "NotKept", "inline", "keep", "keep_file", "load"]
 
 INLINE_BYTES_MAX = 4096
 KEPT_FOLDER = "kept"
@@ -133,5 +133,5 @@ def _load_inline(ref: ResultRef) -> Any:
 
 
 def is_file_name(name: str) -> bool:
-    """Whether a location from a journal is a plain file name: none may lead out of the folder."""
+    """Say whether a location from a journal is a plain file name: none may lead out of the folder."""
     return bool(name) and name not in (".", "..") and not any(character in name for character in "/\\\0:")

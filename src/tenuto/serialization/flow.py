@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from tenuto._base.importtools import import_path
 from tenuto._base.masking import mask
 from tenuto._base.plain import plain_json
 from tenuto.core.nodes import Constant
 from tenuto.core.parameter import Parameter
+from tenuto.core.signatures import run_signature
 
 if TYPE_CHECKING:
     from inspect import Signature
@@ -113,7 +115,7 @@ def task_to_dict(task: Task, signatures: dict[int, dict[str, Any]] | None = None
         "auto_generated": task.auto_generated,
         "is_secret": task.is_secret,
         "resource_role": task.resource_role,
-        **_signature(task._run_signature.signature, signatures if signatures is not None else {}),
+        **_signature(run_signature(task.run).signature, signatures if signatures is not None else {}),
     }
     if isinstance(task, Parameter):
         described |= _parameter(task)
@@ -175,9 +177,7 @@ def _path(thing: Any) -> str | None:
     """Return the import path of a class or function; of another object, that of its class."""
     if thing is None:
         return None
-    if not hasattr(thing, "__qualname__"):
-        thing = type(thing)
-    return f"{thing.__module__}.{thing.__qualname__}"
+    return import_path(thing if hasattr(thing, "__qualname__") else type(thing))
 
 
 def _template(template: Any) -> str | None:

@@ -18,7 +18,7 @@ from tenuto._base import logging as ours
 from tenuto._base import masking
 from tenuto._base.context import context
 from tenuto._base.logging import redirect_stdout_to
-from tenuto._base.settings import set_temporary_config
+from tenuto._base.temporary_config import set_temporary_config
 from tenuto.configuration import config
 from tenuto.utilities.logging import (
     RedirectToLog,

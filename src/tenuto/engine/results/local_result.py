@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import ntpath
 import os
 import re
@@ -12,6 +13,7 @@ from typing import Any, Self
 
 from tenuto._base.context import context
 from tenuto._base.files import read_sidecar, write_with_sidecar
+from tenuto._base.importtools import import_path
 from tenuto._base.logging import get_logger
 from tenuto._base.templates import fill
 from tenuto.configuration import config, home_path
@@ -145,15 +147,14 @@ class LocalResult(Result):
         return new
 
     @property
-    def logger(self) -> Any:
+    def logger(self) -> logging.Logger:
         """The logger of results of this class."""
         return get_logger(type(self).__name__)
 
     def _facts(self) -> dict[str, Any]:
         values = context.current()
-        serializer = type(self.serializer)
         return {
-            "serializer": f"{serializer.__module__}.{serializer.__qualname__}",
+            "serializer": import_path(type(self.serializer)),
             "run": values.get("flow_run_id"),
             "task": values.get("task_slug"),
             "index": values.get("map_index"),
