@@ -250,6 +250,28 @@ def test_resume_runs_exactly_what_is_left_after_kill_9(project: Project) -> None
     assert contents(project.run_folder(0)) == before
 
 
+def test_run_that_was_interrupted_is_continued(project: Project) -> None:
+    # R-RUN-17
+    project.write(SIX)
+    project.put("slow")
+    process = project.start("run", "-p", "flow.py")
+    wait_until(lambda: (project.folder / "in fifth").exists())
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=SECONDS_MAX)
+    assert process.returncode != 0
+    assert "Traceback" not in output
+    project.did()
+    (interrupted,) = project.history()
+    assert interrupted["state"]["type"] not in ("Success", "Running")
+    before = contents(project.run_folder())
+    project.take_away("slow")
+
+    project.run("--resume")
+
+    assert project.did() == ["5", "6"]
+    assert contents(project.run_folder(0)) == before
+
+
 def test_script_is_continued_like_a_command(project: Project) -> None:
     project.write(SIX + '\nif __name__ == "__main__":\n    flow.run(resume=is_there("again"))\n')
     project.put("broken")

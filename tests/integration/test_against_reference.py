@@ -111,6 +111,36 @@ def test_any_executor_comes_to_the_same(make: Callable[[], Executor]) -> None:
     agree()
 
 
+FAILURES = ["Failed", "TriggerFailed", "ValidationFailed"]
+CHANGES = {
+    ("Pending", new) for new in ("Running", "Skipped", "TriggerFailed", "Mapped", "Failed")
+} | {
+    *(("Running", new) for new in ("Success", "Skipped", "Looped", "Retrying", *FAILURES)),
+    *((failed, "Retrying") for failed in FAILURES),
+    ("Retrying", "Running"),
+}  # fmt: skip
+
+
+def test_tasks_with_handlers_come_to_the_same_by_changes_that_are_foreseen() -> None:
+    # R-HAND-2; a task without handlers takes a shorter way
+    seen: Counter[tuple[str, str]] = Counter()
+
+    def note(runner: object, old: State, new: State) -> None:
+        seen[type(old).__name__, type(new).__name__] += 1
+
+    @sweep(60)
+    @given(graphs())
+    def agree(graph: Graph) -> None:
+        built = build(graph)
+        state = built.flow.run(task_runner_state_handlers=[note])
+        differences = disagreements(built, state, interpret(graph))
+        assert not differences, "\n".join([*differences, repr(graph)])
+
+    agree()
+    assert seen.keys() <= CHANGES, seen.keys() - CHANGES
+    assert len(seen) > 10
+
+
 def assert_same_as_reported(view: RunView, built: Built, state: State) -> None:
     """Every final state of the run is the one that its events add up to."""
     assert (view.state, view.message) == (type(state).__name__, state.message)

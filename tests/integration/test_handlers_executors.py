@@ -273,7 +273,7 @@ def test_bodies_run_at_the_same_time_where_the_executor_lets_them() -> None:
 
 
 def test_executor_is_told_what_it_may_place_work_by() -> None:
-    # R-EXEC-4
+    # R-EXEC-1
     given: list[dict[str, Any]] = []
 
     class Placing(TicketExecutor):
