@@ -5,6 +5,8 @@ Settings: built-in defaults, then the user's file, the backend file, the project
 user code reads and may assign it.
 """
 
+from __future__ import annotations
+
 import os
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
@@ -188,7 +190,7 @@ def to_environment_variables(
     }
 
 
-def home_path() -> "Path":
+def home_path() -> Path:
     """Return the home folder, which need not exist yet."""
     from pathlib import Path  # a large module, and most runs use paths as texts only
 

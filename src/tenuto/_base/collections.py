@@ -1,5 +1,7 @@
 """Dictionaries with attribute access, and the few functions on nested dictionaries that users know."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar, cast
 
@@ -58,7 +60,7 @@ class DotDict(dict[str, Any]):
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {', '.join(sorted(map(str, self))) or 'empty'}>"
 
-    def copy(self) -> "DotDict":
+    def copy(self) -> DotDict:
         """Return a shallow copy of the same type."""
         return type(self)(self)
 

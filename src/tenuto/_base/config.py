@@ -1,5 +1,7 @@
 """The class of the settings."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -55,7 +57,7 @@ class Config(DotDict):
             else:
                 self[key] = value
 
-    def copy(self) -> "Config":
+    def copy(self) -> Config:
         return type(self)(self)
 
     def __repr__(self) -> str:

@@ -6,6 +6,8 @@ that copy context variables to their threads carry it along. Outside of every ru
 thread: the main thread's holds what configuration puts there and the logger, another thread's no logger.
 """
 
+from __future__ import annotations
+
 import logging
 import threading
 from collections.abc import Iterator, Mapping, MutableMapping
@@ -37,7 +39,7 @@ class Context(MutableMapping[str, Any]):
     """
 
     _contents: ContextVar[Contents | None]
-    _bottom: "_Bottom"
+    _bottom: _Bottom
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         vars(self)["_contents"] = ContextVar[Contents | None]("tenuto.context", default=None)
@@ -52,17 +54,17 @@ class Context(MutableMapping[str, Any]):
         contents = self._contents.get()
         return contents if contents is not None else self._bottom.contents
 
-    def enter(self, values: Contents) -> "Token[Contents | None]":
+    def enter(self, values: Contents) -> Token[Contents | None]:
         """Make exactly `values` the content until `leave`; the dictionary is used as it is."""
         return self._contents.set(values)
 
-    def leave(self, token: "Token[Contents | None]") -> None:
+    def leave(self, token: Token[Contents | None]) -> None:
         """Undo the `enter` that returned `token`."""
         self._contents.reset(token)
 
     # ------------------------------------------------------------------------------------------ for everybody
 
-    def __call__(self, *args: Any, **kwargs: Any) -> "_Added":
+    def __call__(self, *args: Any, **kwargs: Any) -> _Added:
         return _Added(self, dict(*args, **kwargs))
 
     def __getitem__(self, key: str) -> Any:

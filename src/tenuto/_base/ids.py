@@ -5,14 +5,9 @@ import os
 import threading
 import time
 
-__all__ = ["new_flow_run_id", "new_id", "task_run_id"]
+__all__ = ["new_flow_run_id", "task_run_id"]
 
 _VERSION_MASK = 0xFFFF_FFFF_FFFF_0FFF_3FFF_FFFF_FFFF_FFFF
-
-
-def new_id() -> str:
-    """Return a random UUID (version 4) as text."""
-    return _text(int.from_bytes(os.urandom(16), "big"), version=4)
 
 
 def new_flow_run_id() -> str:
@@ -61,8 +56,8 @@ def _namespace(flow_run_id: str) -> bytes:
     return space
 
 
-def _text(number: int, version: int) -> str:
-    digits = f"{number & _VERSION_MASK | version << 76 | 1 << 63:032x}"
+def _text(number: int) -> str:
+    digits = f"{number & _VERSION_MASK | 7 << 76 | 1 << 63:032x}"
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
@@ -91,7 +86,7 @@ class _FlowRunIds:
                     self._low &= (1 << 73) - 1
             high, low = self._millisecond, self._low
         # Layout: 48 bits of time, 4 of version, 12 of the counter, 2 of variant, 62 of the counter.
-        return _text(high << 80 | low >> 62 << 64 | low & (1 << 62) - 1, version=7)
+        return _text(high << 80 | low >> 62 << 64 | low & (1 << 62) - 1)
 
 
 _flow_run_ids = _FlowRunIds()

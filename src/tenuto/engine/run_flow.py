@@ -114,19 +114,9 @@ def run_with_options(
     if earlier is not None:
         given = {**recorded_parameters(flow, earlier.view.header.parameters), **given}
     check_required(flow, given)
-
     check_task_states(flow, options.get("task_states") or {})
-    surrounding = current_context.current()
-    surrounding.setdefault("caches", {})
-    context = dict(options.pop("context", None) or {})
-    if earlier is not None:
-        context = {**recorded_context(earlier.view.header.context), **context}
-    context["flow_run_id"] = (
-        options.pop("flow_run_id", None) or context.get("flow_run_id") or new_flow_run_id()
-    )
-    context["flow_run_name"] = (
-        options.pop("flow_run_name", None) or context.get("flow_run_name") or two_words()
-    )
+    current_context.current().setdefault("caches", {})
+    context = take_context(options, earlier)
     state = options.pop("state", None) or Scheduled()
     executor = options.pop("executor", None) or flow.executor or get_default_executor_class()()
 
@@ -203,6 +193,15 @@ def recorded_parameters(flow: Flow, recorded: Mapping[str, Any]) -> dict[str, An
 def recorded_context(recorded: Mapping[str, Any]) -> dict[str, Any]:
     """Return what an earlier run was given as context, as far as its record holds the values themselves."""
     return {name: value for name, value in recorded.items() if is_recorded(value)}
+
+
+def take_context(options: dict[str, Any], earlier: Earlier | None) -> dict[str, Any]:
+    """Take out of the options what a run is given as context, with the run's id and name in it."""
+    recorded = recorded_context(earlier.view.header.context) if earlier is not None else {}
+    context = {**recorded, **(options.pop("context", None) or {})}
+    for key, make in (("flow_run_id", new_flow_run_id), ("flow_run_name", two_words)):
+        context[key] = options.pop(key, None) or context.get(key) or make()
+    return context
 
 
 def start_recording(

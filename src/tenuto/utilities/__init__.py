@@ -1,4 +1,9 @@
-"""Public helpers. Each module is a door: what it offers lives in `tenuto.core`, `tenuto.engine` or below."""
+"""
+Public helpers, at the addresses that flows of the Prefect 1 API import from.
+
+Most modules are doors: what they offer lives in `tenuto.core` or below. Only `notifications` and `debug`,
+which nothing of Tenuto uses, are written here.
+"""
 
 from typing import TYPE_CHECKING
 

@@ -4,6 +4,8 @@ State handlers that tell people: Slack-shaped webhooks and mail.
 A notifier never changes a run: what goes wrong in it is one ERROR in the log, and the new state is returned.
 """
 
+from __future__ import annotations
+
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -36,11 +38,11 @@ _MAIL_PORT = 465
 
 
 def callback_factory(
-    fn: Callable[[Any, "State"], Any], check: Callable[["State"], object]
-) -> Callable[[Any, "State", "State"], "State"]:
+    fn: Callable[[Any, State], Any], check: Callable[[State], object]
+) -> Callable[[Any, State, State], State]:
     """Return a state handler that calls `fn(obj, new_state)` when `check(new_state)` is true."""
 
-    def state_handler(obj: Any, old_state: "State", new_state: "State") -> "State":
+    def state_handler(obj: Any, old_state: State, new_state: State) -> State:
         if check(new_state):
             fn(obj, new_state)
         return new_state
@@ -58,7 +60,7 @@ class _Notifier:
     __name__: str
 
     def __init__(
-        self, fn: Callable[..., "State"], args: tuple[Any, ...] = (), options: Mapping[str, Any] | None = None
+        self, fn: Callable[..., State], args: tuple[Any, ...] = (), options: Mapping[str, Any] | None = None
     ) -> None:
         functools.update_wrapper(self, fn)
         self._fn = fn
@@ -93,7 +95,7 @@ def _faults_logged(notifier: str, obj: Any) -> Iterator[None]:
         logger.exception("%s: no notification was sent for %r.", notifier, obj)
 
 
-def _wanted(state: "State", ignore_states: _States | None, only_states: _States | None) -> bool:
+def _wanted(state: State, ignore_states: _States | None, only_states: _States | None) -> bool:
     if isinstance(state, tuple(ignore_states or ())):
         return False
     return not only_states or isinstance(state, tuple(only_states))
@@ -102,14 +104,14 @@ def _wanted(state: "State", ignore_states: _States | None, only_states: _States 
 @_Notifier
 def slack_notifier(
     obj: Any,
-    old_state: "State",
-    new_state: "State",
+    old_state: State,
+    new_state: State,
     ignore_states: _States | None = None,
     only_states: _States | None = None,
     webhook_secret: str | None = None,
     backend_info: bool = True,
     proxies: Mapping[str, str] | None = None,
-) -> "State":
+) -> State:
     """
     Post each state change to a Slack webhook (or anything that takes its JSON); return the new state.
 
@@ -131,7 +133,7 @@ def slack_notifier(
     return new_state
 
 
-def slack_message_formatter(tracked_obj: Any, state: "State", backend_info: bool = True) -> dict[str, Any]:
+def slack_message_formatter(tracked_obj: Any, state: State, backend_info: bool = True) -> dict[str, Any]:
     """Return the JSON of a Slack message about a task or flow and its new state."""
     kind = type(state).__name__
     attachment: dict[str, Any] = {
@@ -182,11 +184,11 @@ def _post_json(url: str, payload: Mapping[str, Any], proxies: Mapping[str, str])
 @_Notifier
 def gmail_notifier(
     obj: Any,
-    old_state: "State",
-    new_state: "State",
+    old_state: State,
+    new_state: State,
     ignore_states: _States | None = None,
     only_states: _States | None = None,
-) -> "State":
+) -> State:
     """
     Mail each state change from a Google account to itself; return the new state.
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tenuto._base import ids
-from tenuto._base.ids import new_flow_run_id, new_id, task_run_id
+from tenuto._base.ids import new_flow_run_id, task_run_id
 
 
 def test_flow_run_ids_sort_by_age_and_are_unique() -> None:
@@ -77,8 +77,3 @@ def test_task_run_ids_of_runs_with_free_ids_are_stable_and_different() -> None:
     assert one != task_run_id("your run", "load-1")
     assert uuid.UUID(one).version == 5
     assert task_run_id("é" * 32, "x") == task_run_id("é" * 32, "x")
-
-
-def test_other_ids_are_random() -> None:
-    assert uuid.UUID(new_id()).version == 4
-    assert new_id() != new_id()
