@@ -347,6 +347,35 @@ def test_timers_are_put_back_after_a_task() -> None:
     assert signal.getsignal(signal.SIGALRM) is before
 
 
+def test_timeout_holds_while_a_flow_inside_has_timeouts_of_its_own() -> None:
+    # R-TIME-1, R-RUN-18
+    slept: list[str] = []
+
+    def quick() -> int:
+        return 1
+
+    def sleeps() -> None:
+        time.sleep(1.5)
+        slept.append("through")
+
+    def runs(inner: Flow, then: float) -> None:
+        inner.run()
+        time.sleep(then)
+        slept.append("after it")
+
+    with Flow("quick") as before:
+        timed(quick, 30)()
+    with Flow("slow") as within:
+        timed(sleeps, 30)()
+    with Flow("outer") as flow:
+        first = timed(runs, 0.1)(before, 1.5)
+        second = timed(runs, 0.1)(within, 0)
+    state = flow.run()
+    assert type(state.result[first]) is TimedOut
+    assert type(state.result[second]) is TimedOut
+    assert not slept
+
+
 def test_timeout_in_another_thread_discards_what_the_task_still_returns() -> None:
     # R-TIME-3
     let_go = threading.Event()
