@@ -66,6 +66,8 @@ def cases(folder: Path, value: Any) -> dict[str, Case]:
     found = ref
 
     def dump() -> None:
+        # A new file, as ours is: to truncate one makes some file systems wait for the disk.
+        plain.unlink(missing_ok=True)
         with plain.open("wb") as file:
             pickle.dump(value, file, protocol=5)
 
