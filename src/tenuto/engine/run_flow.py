@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import shlex
 import sys
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,6 +45,7 @@ _RUNNER_KEYWORDS = frozenset(
     {"executor", "context", "task_states", "state", "flow_run_id", "flow_run_name", "task_contexts"}
     | {"task_runner_state_handlers", "resume"}
 )
+_handlers_lock = threading.Lock()
 
 
 class UnexpectedParameters(PrefectException, ValueError, TypeError):
@@ -240,13 +242,17 @@ def record_logs(recorder: Recorder) -> Iterator[None]:
     if handler is None:
         yield
         return
-    for logger in loggers:
-        logger.addHandler(handler)
+    # By new lists: `removeHandler` would shorten the one that a record of another thread walks along, and
+    # the handler behind the removed one, the log of another run, would miss that record.
+    with _handlers_lock:
+        for logger in loggers:
+            logger.handlers = [*logger.handlers, handler]
     try:
         yield
     finally:
-        for logger in loggers:
-            logger.removeHandler(handler)
+        with _handlers_lock:
+            for logger in loggers:
+                logger.handlers = [other for other in logger.handlers if other is not handler]
 
 
 def say_how_to_continue(flow: Flow, record: RunRecord, name: str) -> None:
