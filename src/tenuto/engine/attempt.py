@@ -119,6 +119,10 @@ def _store(attempt: Attempt, outcome: Outcome, value: object) -> None:
             logger.exception("Unexpected error: %r", error)
             outcome.write_error, outcome.storage_fault = error, is_storage_fault(error)
             return
+        if attempt.task.target and outcome.result._written is not None:
+            # A target is its own kept result. A resume finds it where it lies, and what stands downstream
+            # must then see the checksum that it saw here, which is not that of another copy.
+            return
     if attempt.keep is not None and not isinstance(outcome.error, LOOP):
         outcome.kept = attempt.keep(attempt.slug, attempt.index, value)
 

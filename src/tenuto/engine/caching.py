@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tenuto.engine.task_run import TaskRun
     from tenuto.engine.task_runner import TaskRunner
     from tenuto.journal.cache_index import CacheEntry
+    from tenuto.journal.event import ResultRef
     from tenuto.journal.home import Home
 
 
@@ -51,8 +52,9 @@ def find(runner: TaskRunner, run: TaskRun, inputs: Mapping[str, Any]) -> State |
     )
     for candidate in candidates:
         if task.cache_validator(candidate, inputs, parameters):
+            _take_over(runner, run, candidate._kept)
             return candidate
-    found = None if isinstance(run.state, Cached) else _find_in_home(runner, inputs, parameters)
+    found = None if isinstance(run.state, Cached) else _find_in_home(runner, run, inputs, parameters)
     if found is None:
         log = runner.logger.warning if candidates else runner.logger.debug
         log("Task '%s': Can't use cache because it is now invalid", run.name)
@@ -65,7 +67,7 @@ def _unexpired(states: Iterable[Cached]) -> list[Cached]:
 
 
 def _find_in_home(
-    runner: TaskRunner, inputs: Mapping[str, Any], parameters: Mapping[str, Any]
+    runner: TaskRunner, run: TaskRun, inputs: Mapping[str, Any], parameters: Mapping[str, Any]
 ) -> State | None:
     from tenuto.journal.cache_index import read
     from tenuto.journal.values import load
@@ -83,8 +85,23 @@ def _find_in_home(
         except ResultCorrupt as error:
             runner.logger.warning("A cached result of run %s is passed over: %s", entry.run, error)
             continue
+        candidate._kept = (entry.run, entry.result)
+        _take_over(runner, run, candidate._kept)
         return candidate
     return None
+
+
+def _take_over(runner: TaskRunner, run: TaskRun, kept: tuple[str, ResultRef] | None) -> None:
+    """
+    Let this run keep a cached result, too.
+
+    A resume of it must not depend on when the cache expires, and what stands downstream must see the checksum
+    that it saw when the result was made.
+    """
+    if kept is not None and runner.home is not None and runner.link is not None:
+        run_id, ref = kept
+        run.digest = ref.sha256
+        run.ref = runner.link(ref, runner.home.run_folder(run_id), runner.slug, run.index)
 
 
 def _state_of(entry: CacheEntry) -> Cached:
@@ -115,6 +132,9 @@ def index(home: Home, runner: TaskRunner, run_id: str, run: TaskRun) -> None:
     state = run.state
     if not isinstance(state, Cached) or run.ref is None or state.cached_result_expiration is None:
         return
+    state._kept = (run_id, run.ref)
+    if run.ref.kind == "result":
+        return  # Only the task itself can read it.
     entry = CacheEntry(
         run=run_id,
         result=run.ref,

@@ -43,7 +43,8 @@ class RunRecord:
         self.home = home
         self.continuation = continuation
         self.kept = 0
-        self._keep = recorder.keep  # Bound once: every runner holds it.
+        self._keep = recorder.keep  # Bound once: every runner holds them.
+        self._link = recorder.link
         self._codes: dict[object, str] = {}
         self._keeps_results = config.flows.keep_results != "never"
 
@@ -59,6 +60,7 @@ class RunRecord:
         runner.keep = self._keeper(task)
         runner.continuation = self.continuation
         runner.home = self.home
+        runner.link = self._link
 
     def _code_of(self, task: Task) -> str:
         """Return the fingerprint of a task's code; a function in many tasks is looked at once a run."""
@@ -87,20 +89,22 @@ class RunRecord:
         if run.ref is None and runner.result is not None and isinstance(state, Success):
             run.ref = _written_ref(state._result)
         fields: dict[str, Any] = {"run_count": run.run_count, "loop_count": run.loop_count}
+        if type(state) is not Success:
+            fields |= _particulars(state, outcome)
+            if not isinstance(state, Success):
+                run.ref = None  # A handler made a failure of it: what was kept is not what is handed on.
         if outcome is not None:
             fields["seconds"] = outcome.seconds
         else:  # Nothing has told these before: there was no `Running`.
             fields["inputs"], fields["code"] = run.inputs, runner.code
         if run.ref is not None:
             fields["result"] = run.ref
-        if type(state) is not Success:
-            fields |= _particulars(state, outcome)
         self.recorder.task_state(
             runner.slug, run.index, type(state).__name__, message=state.message or "", **fields
         )
         if run.ref is not None:
             self.kept += 1
-            if runner.task.cache_for is not None:
+            if runner.task.cache_for is not None and outcome is not None:
                 caching.index(self.home, runner, self.recorder.flow_run_id, run)
             run.digest, run.ref, run.inputs = run.ref.sha256, None, {}
 

@@ -245,13 +245,14 @@ class Continuation:
                 return f"{reason}{self._explain(earlier.code, code)}"
             return reason or "its result was not kept"
         try:
-            value = self._load(run.node.task, earlier.result, generation.folder)
+            value = self._load(run, earlier.result, generation.folder)
         except (OSError, PrefectException, ValueError) as error:
             return f"{UNREADABLE} ({error})"
+        run.digest = earlier.result.sha256  # Also where no room is left to link it.
         run.ref = self.recorder.link(earlier.result, generation.folder, run.node.slug, run.index)
         return Cached(f"Result of run {generation.name!r} reused.", result=value)
 
-    def _load(self, task: Task, ref: ResultRef, folder: Path) -> Any:
+    def _load(self, run: TaskRun, ref: ResultRef, folder: Path) -> Any:
         """
         Return a recorded result, after it was found to be the one that was recorded.
 
@@ -260,9 +261,10 @@ class Continuation:
         """
         if ref.kind != "result":
             return load(ref, folder, allow_pickle=self.recorder.settings.allow_pickle)
-        if task.result is None:
+        reader = run.node.runner.result
+        if reader is None:
             raise ResultCorrupt(ref.location, "the task has no result to read it with")
-        result = task.result.read(ref.location)
+        result = reader.read(ref.location)
         if result._written != (ref.sha256, ref.length):
             raise ResultCorrupt(ref.location, "something else has been written there since")
         return result.value

@@ -438,6 +438,8 @@ class Cached(Success):
     cached_parameters: dict[str, Any] | None
     cached_result_expiration: datetime | None
     hashed_inputs: dict[str, str] | None
+    _kept: tuple[str, Any] | None = None
+    """The run that kept the result for `cache_for`, and its reference there."""
 
     def __init__(
         self,

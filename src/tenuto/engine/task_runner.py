@@ -18,6 +18,7 @@ from tenuto._base.datetimes import utc_now
 from tenuto._base.ids import task_run_id
 from tenuto._base.logging import child_logger, get_logger
 from tenuto._base.templates import TemplateError, field_names, fill
+from tenuto._base.texts import safe_repr
 from tenuto.configuration import config
 from tenuto.core.edge import Edge
 from tenuto.core.nodes import Constant
@@ -54,6 +55,8 @@ from tenuto.engine.transitions import (
 from tenuto.triggers import all_successful
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tenuto.core.task import Task
     from tenuto.engine.resume import Continuation
     from tenuto.journal.event import ResultRef
@@ -85,6 +88,7 @@ class TaskRunner(Runner):
     records_inputs = False
     continuation: Continuation | None = None
     home: Home | None = None
+    link: Callable[[ResultRef, Path, str, int], ResultRef | None] | None = None
     _constant_states: dict[Edge, State] | None = None
 
     def __init__(
@@ -296,7 +300,7 @@ class TaskRunner(Runner):
             text = name(**values) if callable(name) else fill(str(name), values, as_path=False)
         except Exception as error:
             # A user's template or callable: the task fails with the reason, before anything of it ran.
-            message = f"{self._target_name()}: Unexpected error while running task: {error!r}"
+            message = f"{self._target_name()}: Unexpected error while running task: {safe_repr(error)}"
             raise ENDRUN(self._unexpected(error, message)) from error
         current_context["task_run_name"] = text
         self.logger.debug("%s: Run name is %r", self._target_name(), text)
@@ -304,12 +308,12 @@ class TaskRunner(Runner):
     def _find_result(self, run: TaskRun, inputs: Mapping[str, Any], values: dict[str, Any]) -> State | None:
         """Look for a result that makes the call unnecessary: at the target, else in the cache."""
         if self.task.target:
-            return self._check_target(values)
+            return self._check_target(run, values)
         if self.task.cache_for is not None or run.state.is_cached():
             return caching.find(self, run, inputs)
         return None
 
-    def _check_target(self, values: dict[str, Any]) -> State | None:
+    def _check_target(self, run: TaskRun, values: dict[str, Any]) -> State | None:
         result = self.result if self.result is not None else Result()
         try:
             location = result.absolute_location(result.format(**values).location or "")
@@ -325,9 +329,18 @@ class TaskRunner(Runner):
             return None
         except Exception as error:
             # Formatting runs user code, existence asks a store: what fails there fails the task, for good.
-            raise ENDRUN(self._unexpected(error, f"Unexpected error: {error!r}")) from error
+            raise ENDRUN(self._unexpected(error, f"Unexpected error: {safe_repr(error)}")) from error
+        found = self._read_target(result, location)
+        if found is None:
+            return None
+        if found._written is None and self.keep is not None:
+            # A Result that knows no checksum: downstream goes by that of a kept copy, as after the call.
+            run.ref = self.keep(self.slug, run.index, found.value)
+        return Cached(f"Result found at task target {location}", result=found)
+
+    def _read_target(self, result: Result, location: str) -> Result | None:
         try:
-            return Cached(f"Result found at task target {location}", result=result.read(location))
+            return result.read(location)
         except Exception as error:  # noqa: BLE001  # see below
             # An unreadable target is no result: say so and compute it again (reliability 3.6).
             self.logger.warning(

@@ -161,7 +161,7 @@ class LocalResult(Result):
             "epoch": values.get("flow_run_epoch", 1),
         }
 
-    def _read_verified(self, path: str) -> tuple[bytes, tuple[str, int] | None]:
+    def _read_verified(self, path: str) -> tuple[bytes, tuple[str, int]]:
         """Return a file's bytes and checksum; a writer between two reads looks like damage: read again."""
         problem = ""
         for _ in range(_READS_MAX):
@@ -172,10 +172,9 @@ class LocalResult(Result):
                 continue
             with open(path, "rb") as file:
                 data = file.read()
-            if sidecar is None:
-                return data, None
+            # Of a file placed by hand, too: what is downstream goes by it.
             checksum = (hashlib.sha256(data).hexdigest(), len(data))
-            if checksum == (sidecar["sha256"], sidecar["length"]):
+            if sidecar is None or checksum == (sidecar["sha256"], sidecar["length"]):
                 return data, checksum
             problem = (
                 f"it has {len(data)} bytes instead of {sidecar['length']}"

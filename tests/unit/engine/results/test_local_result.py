@@ -156,7 +156,6 @@ def test_read_gives_value_and_the_location_as_given(tmp_path: Path) -> None:
     (tmp_path / "placed").write_bytes(cloudpickle.dumps({"by": "hand"}))
     result = LocalResult(dir=str(tmp_path)).read(location="placed")
     assert (result.value, result.location) == ({"by": "hand"}, "placed")
-    assert result._written is None
 
 
 # R-LOC-7
