@@ -28,7 +28,8 @@ def task_run_id(flow_run_id: str, slug: str, index: int = -1) -> str:
     run id chosen by the user need not be a UUID: its digest is the name space then.
     """
     name = slug if index < 0 else f"{slug}[{index}]"
-    digest = hashlib.sha1(_namespace(flow_run_id) + name.encode(), usedforsecurity=False).hexdigest()
+    data = _namespace(flow_run_id) + name.encode("utf-8", "surrogatepass")
+    digest = hashlib.sha1(data, usedforsecurity=False).hexdigest()
     # One for each task run: cut out of the digest's text, which takes half as long as by way of a number.
     variant = _VARIANT[digest[16]]
     return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"

@@ -200,7 +200,12 @@ class _StdoutHandler(logging.StreamHandler[TextIO]):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             stream = self.stream
-            stream.write(self.format(record) + self.terminator)
+            line = self.format(record) + self.terminator
+            try:
+                stream.write(line)
+            except UnicodeEncodeError:  # An ASCII terminal, or a lone surrogate in a name.
+                encoding = stream.encoding or "ascii"
+                stream.write(line.encode(encoding, "backslashreplace").decode(encoding))
             stream.flush()
         except RecursionError:
             raise

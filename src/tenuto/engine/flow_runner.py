@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tenuto._base.context import context as current_context
 from tenuto._base.logging import get_logger
+from tenuto._base.texts import safe_repr
 from tenuto.engine import caching, get_default_executor_class, get_default_task_runner_class
 from tenuto.engine.flow_run import FlowRun, check_task_states
 from tenuto.engine.run_context import flow_run_context
@@ -131,7 +132,7 @@ class FlowRunner(Runner):
             state = end.state
         except Exception as error:
             # The outermost boundary of a run: what is not a task's failure is reported as the flow's.
-            state = Failed(f"Unexpected error: {error!r}", result=error)
+            state = Failed(f"Unexpected error: {safe_repr(error)}", result=error)
             if current_context.current().get("raise_on_exception"):
                 self._record_end(state)
                 raise

@@ -7,6 +7,7 @@ from typing import Any
 
 from tenuto._base.context import context
 from tenuto._base.logging import get_logger
+from tenuto._base.texts import safe_repr
 from tenuto.engine.signals import ENDRUN, PAUSE, PrefectStateSignal
 from tenuto.engine.state import Failed, Pending, State, _MetaState
 
@@ -70,7 +71,7 @@ class Runner:
             # Handlers are user code: what they raise ends this run as failed, with the reason.
             if raising:
                 raise
-            message = f"Unexpected error while calling state handlers: {error!r}"
+            message = f"Unexpected error while calling state handlers: {safe_repr(error)}"
             self.logger.exception(message)
             raise ENDRUN(Failed(message, result=error)) from error
         return new_state

@@ -112,7 +112,8 @@ class State:
     def result(self) -> Any:
         """The value inside the state's `Result`. Setting it to a `Result` keeps that one."""
         held = self._held
-        return held.value if isinstance(held, Result) else held
+        # By `type`: a user's value may be a proxy whose `__class__` raises.
+        return held.value if issubclass(type(held), Result) else held
 
     @result.setter
     def result(self, value: Any) -> None:
@@ -121,9 +122,9 @@ class State:
     @property
     def _result(self) -> Result:
         held = self._held
-        if not isinstance(held, Result):
-            held = self._held = Result(held)
-        return held
+        result: Result = held if issubclass(type(held), Result) else Result(held)
+        self._held = result
+        return result
 
     @_result.setter
     def _result(self, value: Result) -> None:

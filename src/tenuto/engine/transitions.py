@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from tenuto._base.texts import safe_repr
 from tenuto.engine.signals import ENDRUN, TRIGGERFAIL, PrefectStateSignal
 from tenuto.engine.state import (
     Cached,
@@ -79,7 +80,7 @@ def state_of(outcome: Outcome) -> State:
     """Return the state that an attempt ends in, before retries, loops and caches are considered."""
     error = outcome.write_error
     if error is not None:
-        return Failed(f"Unexpected error: {error!r}", result=error)
+        return Failed(f"Unexpected error: {safe_repr(error)}", result=error)
     failure = outcome.error
     if failure is None:
         success = Success(SUCCEEDED, result=outcome.value if outcome.result is None else outcome.result)
@@ -97,7 +98,7 @@ def state_of(outcome: Outcome) -> State:
         if isinstance(state, Looped) and state.message is None:
             state.message = f"Task is looping ({state.loop_count})"
         return state
-    return Failed(f"Error during execution of task: {failure!r}", result=failure)
+    return Failed(f"Error during execution of task: {safe_repr(failure)}", result=failure)
 
 
 def cause_of(state: State, outcome: Outcome | None) -> str:
@@ -144,7 +145,7 @@ def check_trigger(task: Task, upstream_states: dict[Edge, State]) -> tuple[State
     except PrefectStateSignal as signal:
         return signal.state, None
     except Exception as error:  # noqa: BLE001  # a user's trigger; what it raises is this task's failure
-        message = f"Unexpected error while checking task trigger: {error!r}"
+        message = f"Unexpected error while checking task trigger: {safe_repr(error)}"
         return TriggerFailed(message, result=error), error
     return TRIGGERFAIL("Trigger failed").state, None
 

@@ -18,6 +18,7 @@ import msgspec
 
 from tenuto._base.importtools import import_path
 from tenuto._base.masking import mask
+from tenuto._base.texts import clean_text, safe_repr, safe_text
 
 __all__ = [
     "ENCODER",
@@ -27,15 +28,12 @@ __all__ = [
     "Header",
     "Kind",
     "ResultRef",
-    "clean_text",
     "decode_json",
     "decode_line",
     "encode_json",
     "encode_line",
     "event_digest",
     "frame_line",
-    "safe_repr",
-    "safe_text",
 ]
 
 ERROR_BYTES_MAX = 16 * 1024
@@ -261,15 +259,6 @@ def event_digest(payload: bytes) -> bytes:
     return hashlib.sha256(payload).digest()[:16]
 
 
-def clean_text(text: str) -> str:
-    """Return the text with lone surrogates replaced, so that UTF-8 can carry it."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-8", "backslashreplace").decode()
-    return text
-
-
 def _cleaned(value: Any, depth: int = 0) -> Any:
     """Return what JSON can hold in place of whatever was put in an event."""
     if isinstance(value, str):
@@ -287,23 +276,6 @@ def _cleaned(value: Any, depth: int = 0) -> Any:
     if isinstance(value, list | tuple | set | frozenset):
         return [_cleaned(item, depth + 1) for item in value]
     return clean_text(safe_repr(value, 200))
-
-
-def safe_repr(value: object, characters_max: int) -> str:
-    """Return the repr, cut; never raises for a user's object whose own `__repr__` does."""
-    try:
-        text = repr(value)
-    except Exception as error:  # noqa: BLE001  # decoration: a user's broken __repr__ must cost nothing else
-        text = f"<{type(value).__qualname__}: {type(error).__name__} in __repr__>"
-    return text if len(text) <= characters_max else text[: characters_max - 1] + "…"
-
-
-def safe_text(error: BaseException) -> str:
-    """Return `str(error)`; never raises for an exception whose own `__str__` does."""
-    try:
-        return str(error)
-    except Exception as second:  # noqa: BLE001  # a user's broken __str__ must not hide the failure itself
-        return f"<message not available: {type(second).__name__} in __str__>"
 
 
 def _format_traceback(error: BaseException) -> str:

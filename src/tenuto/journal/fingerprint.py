@@ -23,7 +23,7 @@ import msgspec
 
 from tenuto._base.digests import digest
 from tenuto._base.importtools import import_path
-from tenuto.journal.event import clean_text
+from tenuto._base.texts import clean_text
 from tenuto.journal.sources import functions_of, module_source
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import msgspec
 
 from tenuto._base.context import context
 from tenuto._base.masking import mask
-from tenuto.journal.event import clean_text
+from tenuto._base.texts import clean_text
 
 __all__ = ["LogLine", "RunLogHandler", "read_logs"]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from tenuto._base.masking import MASK, mask
 from tenuto._base.plain import plain_json
-from tenuto.journal.event import clean_text, safe_repr
+from tenuto._base.texts import clean_text, safe_repr
 
 __all__ = ["NOT_PLAIN_KEY", "is_recorded", "is_secret_name", "recorded_value", "recorded_values"]
 

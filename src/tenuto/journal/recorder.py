@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import shutil
 import stat
@@ -68,6 +69,7 @@ class Recorder:
         self._keeps = writer is not None and settings.keep_results != "never"
         self._final_state = ""
         self._kept_ready = False
+        self._refusal_told = False
         self._warned = False
         self._log_handler: RunLogHandler | None = None
 
@@ -253,29 +255,31 @@ class Recorder:
         if ref is None:
             outcome = self._keep_file(slug, index, value)
             if isinstance(outcome, NotKept):
-                name = slug if index < 0 else f"{slug}[{index}]"
-                get_logger("Recorder").warning(
-                    "Task '%s': its result is not kept, so that a resumed run repeats it: %s",
-                    name,
-                    outcome.reason,
-                )
+                self._tell_not_kept(slug if index < 0 else f"{slug}[{index}]", outcome)
                 return None
             self.kept_bytes += outcome.length
             ref = outcome
         self.kept_count += 1
         return ref
 
+    def _tell_not_kept(self, name: str, outcome: NotKept) -> None:
+        # A disk that refuses one value refuses the next thousand too: that is told once.
+        level = logging.DEBUG if outcome.refused and self._refusal_told else logging.WARNING
+        self._refusal_told = self._refusal_told or outcome.refused
+        text = "Task '%s': its result is not kept, so that a resumed run repeats it: %s"
+        get_logger("Recorder").log(level, text, name, outcome.reason)
+
     def _keep_file(self, slug: str, index: int, value: object) -> ResultRef | NotKept:
         settings = self.settings
         path = self._kept_path(slug, index)
         problem = self._no_room()
         if problem is not None:
-            return NotKept(problem)
+            return NotKept(problem, refused=True)
         left = (settings.results_bytes_max or sys.maxsize) - self.kept_bytes
         try:
             self._make_kept_folder()
         except OSError as error:
-            return NotKept(f"the disk refused it: {_told(error)}")
+            return NotKept(f"the disk refused it: {_told(error)}", refused=True)
         outcome = keep_file(
             value,
             path,

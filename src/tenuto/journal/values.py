@@ -11,8 +11,9 @@ import msgspec
 
 from tenuto._base.masking import mask
 from tenuto._base.plain import ordered_json, plain_json
+from tenuto._base.texts import safe_text
 from tenuto.exceptions import ResultCorrupt
-from tenuto.journal.event import ResultRef, safe_text
+from tenuto.journal.event import ResultRef
 from tenuto.journal.kept import OverCap, Sink, Wrong, read_segments, read_value, write_value
 
 __all__ = ["INLINE_BYTES_MAX", "NotKept", "inline", "keep", "keep_file", "load"]
@@ -28,6 +29,8 @@ class NotKept:
     reason: str
     over_cap: bool = False
     """Whether it was only too large."""
+    refused: bool = False
+    """Whether the disk refused it, as it would any other value."""
 
 
 def keep(value: object, path: Path, cap: int, *, allow_pickle: bool = True) -> ResultRef | NotKept:
@@ -80,7 +83,7 @@ def keep_file(
     except OverCap:
         return NotKept(f"it is larger than {cap // (1 << 20)} MB (flows.keep_results_max_mb)", over_cap=True)
     except OSError as error:
-        return NotKept(f"the disk refused it: {error.strerror or error}")
+        return NotKept(f"the disk refused it: {error.strerror or error}", refused=True)
     except Exception as error:  # noqa: BLE001  # see below
         # A user's object may raise anything while it is pickled, which must not fail a task that succeeded.
         return NotKept(f"it cannot be pickled: {type(error).__name__}: {safe_text(error)}")

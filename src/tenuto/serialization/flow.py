@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import json
 import re
 from collections.abc import Sized
 from datetime import timedelta
@@ -135,7 +136,10 @@ def canonical_hash(described: dict[str, Any]) -> str:
 
 
 def _canonical(described: dict[str, Any]) -> str:
-    return _encoder.encode(described).decode()
+    try:
+        return _encoder.encode(described).decode()
+    except UnicodeEncodeError:  # Names may hold lone surrogates, which JSON can only carry escaped.
+        return json.dumps(described, sort_keys=True, separators=(",", ":"), default=str)
 
 
 def _parameter(parameter: Parameter) -> dict[str, Any]:
