@@ -502,6 +502,21 @@ def test_constant_argument_that_changed_runs_its_task_again() -> None:
     assert ran() == ["scale", "publish"]
 
 
+def test_task_that_must_not_be_persisted_any_more_runs_again() -> None:
+    # R-CACHE-11, R-CKPT-1
+    def made(checkpoint: bool | None) -> Flow:
+        with Flow("persistence") as flow:
+            publish(size.copy(checkpoint=checkpoint)([1, 2]))
+        return flow
+
+    failed_run(made(None))
+    BROKEN.add("publish")
+    made(None).run(resume=True)
+    assert ran() == ["publish"]
+    made(False).run(resume=True)
+    assert ran() == ["size", "publish"]
+
+
 def test_version_is_what_its_author_says() -> None:
     def first() -> int:
         did("made")
