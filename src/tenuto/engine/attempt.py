@@ -8,11 +8,8 @@ resume. What that means for the task is decided by the runner from the `Outcome`
 from __future__ import annotations
 
 import inspect
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from contextvars import copy_context
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -21,12 +18,11 @@ from tenuto._base.context import context
 from tenuto._base.files import is_storage_fault
 from tenuto._base.logging import get_logger, redirect_stdout_to
 from tenuto.engine.signals import LOOP, SUCCESS, PrefectStateSignal
+from tenuto.engine.timeouts import call_in_thread, call_with_timeout, is_of_outer_task
 from tenuto.engine.transitions import Outcome
-from tenuto.exceptions import PrefectSignal, TaskTimeoutSignal
+from tenuto.exceptions import PrefectSignal
 
 if TYPE_CHECKING:
-    from types import FrameType
-
     from tenuto.core.task import Task
     from tenuto.engine.result import Result
     from tenuto.journal.event import ResultRef
@@ -90,6 +86,8 @@ def _perform(attempt: Attempt) -> Outcome:
             _call_specially(task, attempt.inputs) if attempt.special else task.run(**attempt.inputs)
         )
     except PrefectSignal as error:
+        if is_of_outer_task(error):
+            raise
         outcome.error = error
         if isinstance(error, PrefectStateSignal) and not isinstance(error, SUCCESS | LOOP):
             logger.info("%s signal raised: %r", type(error).__name__, error)
@@ -146,66 +144,10 @@ def _call(run: Callable[..., Any], inputs: dict[str, Any]) -> Any:
     except RuntimeError:
         return asyncio.run(main())
     # A loop runs in this thread already (a notebook): the coroutine gets a loop in a thread of its own.
-    return _in_thread(lambda: asyncio.run(main()), timeout=None)
+    return call_in_thread(lambda: asyncio.run(main()), timeout=None)
 
 
 def is_coroutine_function(run: Callable[..., Any]) -> bool:
     """Say whether calling `run` gives a coroutine; looks at the code where there is any, which is quick."""
     code = getattr(run, "__code__", None)
     return inspect.iscoroutinefunction(run) if code is None else bool(code.co_flags & inspect.CO_COROUTINE)
-
-
-def call_with_timeout(fn: Callable[[], Any], seconds: float | None) -> Any:
-    """
-    Call `fn`, for at most `seconds`.
-
-    In the main thread a timer signal interrupts it wherever it is. Elsewhere Python code cannot be
-    interrupted: it is left behind in a thread of its own, and what it still returns is discarded.
-
-    Raises:
-        TaskTimeoutSignal: when the time is up. No `except Exception` swallows it: it is a BaseException.
-    """
-    if not seconds:
-        return fn()
-    if threading.current_thread() is threading.main_thread() and hasattr(signal, "setitimer"):
-        with _alarm(seconds):
-            return fn()
-    return _in_thread(fn, timeout=seconds)
-
-
-@contextmanager
-def _alarm(seconds: float) -> Iterator[None]:
-    def interrupt(signum: int, frame: FrameType | None) -> None:
-        raise TaskTimeoutSignal("Execution timed out.")
-
-    previous = signal.signal(signal.SIGALRM, interrupt)
-    # A flow run inside a timed task sets its own timers; the outer one goes on with what is left of it.
-    left, _ = signal.setitimer(signal.ITIMER_REAL, seconds)
-    started = perf_counter()
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)
-        if left:
-            signal.setitimer(signal.ITIMER_REAL, max(left - (perf_counter() - started), 0.001))
-
-
-def _in_thread(fn: Callable[[], Any], timeout: float | None) -> Any:
-    outcome: dict[str, Any] = {}
-
-    def target() -> None:
-        try:
-            outcome["value"] = fn()
-        except BaseException as error:  # noqa: BLE001  # carried over to the thread that waits
-            outcome["error"] = error
-
-    # Daemon: a body that outlives its timeout must not keep the interpreter from ending.
-    thread = threading.Thread(target=copy_context().run, args=(target,), daemon=True, name="tenuto-task")
-    thread.start()
-    thread.join(timeout)
-    if thread.is_alive():
-        raise TaskTimeoutSignal("Execution timed out.")
-    if "error" in outcome:
-        raise outcome["error"]
-    return outcome["value"]

@@ -55,6 +55,7 @@ class RunRecord:
         task = runner.task
         runner.code = self._code_of(task)
         runner.records_inputs = True
+        runner.record_name = self.recorder.task_name
         if runner.constants:
             runner.constant_digests = {name: digest(value) or "" for name, value in runner.constants.items()}
         runner.keep = self._keeper(task)

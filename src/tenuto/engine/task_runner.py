@@ -86,6 +86,7 @@ class TaskRunner(Runner):
     constant_digests: Mapping[str, str] = {}
     keep: Callable[[str, int, object], ResultRef | None] | None = None
     records_inputs = False
+    record_name: Callable[[str, int, str], None] | None = None
     continuation: Continuation | None = None
     home: Home | None = None
     link: Callable[[ResultRef, Path, str, int], ResultRef | None] | None = None
@@ -233,7 +234,7 @@ class TaskRunner(Runner):
         if self.has_extras or run.state.is_cached():
             values = self._template_values(inputs)
             if task.task_run_name is not None:
-                self._set_run_name(values)
+                self._set_run_name(run, values)
             cached = self._find_result(run, inputs, values)
         if not quiet or not self.has_plain_trigger:
             refused = self._check_trigger(sources, index)
@@ -294,7 +295,7 @@ class TaskRunner(Runner):
         values.pop("self", None)  # R-RES-11
         return values
 
-    def _set_run_name(self, values: dict[str, Any]) -> None:
+    def _set_run_name(self, run: TaskRun, values: dict[str, Any]) -> None:
         name = self.task.task_run_name
         try:
             text = name(**values) if callable(name) else fill(str(name), values, as_path=False)
@@ -304,6 +305,8 @@ class TaskRunner(Runner):
             raise ENDRUN(self._unexpected(error, message)) from error
         current_context["task_run_name"] = text
         self.logger.debug("%s: Run name is %r", self._target_name(), text)
+        if self.record_name is not None:
+            self.record_name(self.slug, run.index, text)
 
     def _find_result(self, run: TaskRun, inputs: Mapping[str, Any], values: dict[str, Any]) -> State | None:
         """Look for a result that makes the call unnecessary: at the target, else in the cache."""
