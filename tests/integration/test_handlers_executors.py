@@ -168,6 +168,24 @@ def test_handler_may_raise_signals() -> None:
     assert (type(ended), ended.message) == (Cancelled, "enough")
 
 
+def test_failure_that_a_handler_decides_on_is_retried_like_others() -> None:
+    # R-HAND-4, R-RETRY-1
+    counts: list[int] = []
+
+    def picky(obj: Any, old: State, new: State) -> None:
+        if new.is_successful() and new.result == 1:
+            raise signals.FAIL("too small")
+
+    @task(max_retries=2, retry_delay=NOW, state_handlers=[picky])
+    def counted() -> int:
+        counts.append(tenuto.context.task_run_count)
+        return len(counts)
+
+    flow, called = flow_of(counted)
+    assert flow.run().result[called].result == 2
+    assert counts == [1, 2]
+
+
 def test_handlers_run_in_the_context_of_the_run() -> None:
     # R-HAND-5
     seen: list[tuple[str, Any]] = []
