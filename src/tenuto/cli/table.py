@@ -12,7 +12,8 @@ from tenuto.cli.texts import middle_cut, printable
 
 __all__ = ["Cell", "print_table"]
 
-NAME_WIDTH_MIN = 12
+NAME_WIDTH_MIN = 15
+"""Nearly all names that runs are given fit, and two such columns of `tenuto history` in 80 characters."""
 _GAP = 2
 
 
@@ -61,7 +62,7 @@ def print_plain(
 def print_for_terminal(
     display: Display, headers: Sequence[str], rows: Sequence[Sequence[Cell]], with_headers: bool
 ) -> None:
-    """Print a table as wide as the terminal at most."""
+    """Print a table as wide as the terminal; wider, so that lines wrap, if even cut names leave no room."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -85,7 +86,9 @@ def print_for_terminal(
             texts.append(Text(f" {text} ", style=f"#ffffff on {cell.chip}") if cell.chip else Text(text))
         table.add_row(*texts)
     colourful = display.is_colourful(sys.stdout)
-    console = Console(file=sys.stdout, width=columns, force_terminal=colourful, highlight=False)
+    # With less room than that, Rich would shorten whatever it likes, names to nothing.
+    width = max(columns, sum(limits) + (_GAP + 1) * len(limits))
+    console = Console(file=sys.stdout, width=width, force_terminal=colourful, highlight=False)
     console.print(table)
 
 

@@ -2,7 +2,7 @@ import pytest
 
 from tenuto.cli.display import Display
 from tenuto.cli.states import chip_of, known_state, luminance
-from tenuto.cli.table import Cell, limits_for, print_table
+from tenuto.cli.table import Cell, limits_for, print_for_terminal, print_table
 from tenuto.engine.state import State
 
 
@@ -33,7 +33,16 @@ def test_names_give_way_when_the_terminal_is_narrow() -> None:  # R-CLI-5
     assert sum(limits) + 9 <= 80
     assert limits[2] == 7
     assert limits_for(widths, ["name", "flow", "state"], rows, 200) == [60, 30, 7]
-    assert limits_for(widths, ["name", "flow", "state"], rows, 10) == [12, 12, 7]
+    assert limits_for(widths, ["name", "flow", "state"], rows, 10) == [15, 15, 7]
+
+
+def test_names_stay_readable_where_even_cut_ones_leave_no_room(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    row = [Cell("graceful-panda", may_be_cut=True), Cell("Success", chip="#008000"), Cell("i" * 36)]
+    print_for_terminal(Display(), ["name", "state", "id"], [row], with_headers=True)
+    assert capsys.readouterr().out.splitlines()[-1].split() == ["graceful-panda", "Success", "i" * 36]
 
 
 @pytest.mark.parametrize(
