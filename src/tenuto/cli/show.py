@@ -131,9 +131,9 @@ class Shown:
         if header.context:
             facts.append(("Context", short_json(header.context)))
         if header.resumed_from:
-            facts.append(("Continues", header.resumed_from))
+            facts.append(("Continues", self.named(header.resumed_from)))
         if header.parent:
-            facts.append(("Started by", header.parent))
+            facts.append(("Started by", self.named(header.parent)))
         facts.append(
             ("Ran on", f"{header.host}, pid {header.pid}, Python {header.python}, Tenuto {header.tenuto}")
         )
@@ -141,6 +141,13 @@ class Shown:
             self.display.line(
                 f"{self.display.styled(label.ljust(10), sys.stdout, bold=True)}  {printable(text)}"
             )
+
+    def named(self, run_id: str) -> str:
+        """Return the name and the id of another run; the id alone when its record is gone."""
+        from tenuto.journal.runs import summarize
+
+        summary = summarize(self.home.run_folder(run_id))
+        return f"{summary.name}  {run_id}" if summary is not None else run_id
 
     def duration(self) -> str:
         """Return how long the run took, or has been going."""

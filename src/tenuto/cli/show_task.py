@@ -39,10 +39,13 @@ def print_task(
     cause = f" ({view.cause})" if view.cause else ""
     fact(display, "State", f"{view.state}{cause}  {view.message}".rstrip())
     if view.index < 0 and group.children_text:
+        # When, how long and how often stands at the children; the parent only expands into them.
         fact(display, "Children", group.children_text)
-    fact(display, "Started", local_time(view.started))
-    fact(display, "Duration", seconds_text(view.seconds))
-    fact(display, "Attempts", str(view.run_count))
+        fact(display, "Duration", seconds_text(group.seconds))
+    else:
+        fact(display, "Started", local_time(view.started))
+        fact(display, "Duration", seconds_text(view.seconds))
+        fact(display, "Attempts", str(view.run_count))
     for one in inputs_of(run, graph, view):
         fact(display, "Input", input_text(one))
     fact(display, "Result", result_text(view.result, group, home.run_folder(run.header.flow_run_id).name))

@@ -1,10 +1,11 @@
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from tenuto import Flow, Parameter, task
-from tenuto.configuration import config
+from tenuto.configuration import config, home_path
 from tenuto.engine.results import LocalResult
 from tenuto.engine.signals import SKIP
 from tenuto.journal.home import Home
@@ -88,6 +89,21 @@ def test_a_task_in_detail(cli: CommandLine, failed_run: str) -> None:
     assert "Input       number = 4  (result of n, SHA-256 " in out
     assert "Result      2\n" in out
     assert "    def halve(number: int) -> int:\n        if number % 2:\n" in out
+
+
+def test_a_mapped_task_in_detail_has_the_duration_of_its_children(cli: CommandLine, failed_run: str) -> None:
+    lines = cli("show", failed_run, "--task", "halve-1").out.splitlines()
+    assert "Children    7 children: 5 Failed, 2 Success" in lines
+    assert next(line for line in lines if line.startswith("Duration")).endswith("ms")
+    assert not [line for line in lines if line.startswith(("Started", "Attempts"))]
+
+
+def test_a_run_that_continues_another_names_it(cli: CommandLine, failed_run: str) -> None:
+    earlier = cli("show", failed_run).out.splitlines()[0].split()[-1]
+    flow.run(resume=failed_run, flow_run_name="wiser-owl")
+    assert f"Continues   wise-owl  {earlier}" in cli("show", "wiser-owl").out.splitlines()
+    shutil.rmtree(Home(home_path()).run_folder(earlier))
+    assert f"Continues   {earlier}" in cli("show", "wiser-owl").out.splitlines()
 
 
 def test_a_child_in_detail(cli: CommandLine, failed_run: str) -> None:
