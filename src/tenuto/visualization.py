@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tenuto._base.logging import get_logger
 from tenuto.core.nodes import Constant
 from tenuto.core.parameter import Parameter
 from tenuto.engine.state import Mapped
@@ -34,6 +35,8 @@ DEPTH_MAX = 12
 """A tree deeper than this is continued at the margin."""
 
 _ALPHA = "80"
+
+logger = get_logger("visualization")
 
 
 # --------------------------------------------------------------------------------------------------- Graphviz
@@ -58,7 +61,8 @@ def visualize(
         horizontal: from left to right.
 
     Returns:
-        The picture. A notebook shows it; elsewhere it is rendered to a temporary file and opened.
+        The picture. A notebook shows it; elsewhere it is rendered to a temporary file and opened. Where
+        nothing opens pictures, a warning says which file it is.
 
     Raises:
         ImportError: without the `viz` extra.
@@ -73,7 +77,17 @@ def visualize(
             graph.render(os.fspath(path), format=format or "pdf", view=False, cleanup=True)
     elif not _in_notebook():
         with tempfile.NamedTemporaryFile(prefix="tenuto-", delete=False) as file:
-            graph.render(file.name, format=format or "pdf", view=True, cleanup=True)
+            ending = format or "pdf"
+            try:
+                graph.render(file.name, format=ending, view=True, cleanup=True)
+            except (
+                FileNotFoundError
+            ) as error:  # No `xdg-open`, on a machine without a screen: the picture is made.
+                if not Path(f"{file.name}.{ending}").exists():
+                    raise
+                logger.warning(
+                    "Nothing here opens pictures (%s); this one is in %s.%s", error, file.name, ending
+                )
     return graph
 
 

@@ -4,6 +4,7 @@ import builtins
 import re
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -193,6 +194,28 @@ def test_without_a_file_it_is_shown_in_a_notebook_or_opened(monkeypatch: pytest.
     monkeypatch.delitem(sys.modules, "IPython")
     flow.visualize()
     assert calls == [{"format": "pdf", "view": True, "cleanup": True}]
+
+
+# R-GRAPH-14
+def test_where_nothing_opens_pictures_a_warning_says_which_file_it_is(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def render(self: graphviz.Digraph, filename: str, **options: Any) -> None:
+        if made:
+            Path(f"{filename}.svg").touch()
+        raise FileNotFoundError(2, "No such file or directory", "xdg-open")
+
+    monkeypatch.setattr(graphviz.Digraph, "render", render)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    flow, _ = pages()
+    made = True
+    assert isinstance(flow.visualize(format="svg"), graphviz.Digraph)
+    [picture] = tmp_path.glob("*.svg")
+    reason = "[Errno 2] No such file or directory: 'xdg-open'"
+    assert caplog.messages == [f"Nothing here opens pictures ({reason}); this one is in {picture}"]
+    made = False
+    with pytest.raises(FileNotFoundError, match="xdg-open"):
+        flow.visualize(format="svg")
 
 
 # R-GRAPH-14
