@@ -16,7 +16,7 @@ PROGRAMS = {
     "bare": "pass",
     "import tenuto": "import tenuto",
     "from tenuto import Flow, Parameter, task": "from tenuto import Flow, Parameter, task",
-    "the same and the engine": "from tenuto import Flow, Parameter, task; import tenuto.engine.run_flow",
+    "the same and the engine": "from tenuto import Flow, Parameter, task; import tenuto.engine.launch",
     "import pandas (for comparison)": "import pandas",
 }
 

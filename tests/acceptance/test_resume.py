@@ -733,7 +733,7 @@ from tenuto.journal.fold import fold
 from tenuto.journal.home import Home
 from tenuto.journal.reader import read_events
 from tenuto.journal.runs import list_runs, read_run
-import tenuto.engine.run_flow, tenuto.engine.flow_runner, tenuto.engine.resume  # noqa: E401
+import tenuto.engine.launch, tenuto.engine.flow_runner, tenuto.engine.resume  # noqa: E401
 
 @task
 def chunk(number):

@@ -390,7 +390,7 @@ from tenuto.configuration import home_path
 from tenuto.journal.fold import fold
 from tenuto.journal.home import Home
 from tenuto.journal.reader import read_events
-import tenuto.engine.run_flow
+import tenuto.engine.launch
 
 @task
 def rows():

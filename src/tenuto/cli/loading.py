@@ -210,7 +210,7 @@ def import_engine() -> None:
 
     A user's `queue.py` or `platform.py` must not be what our own modules get.
     """
-    import tenuto.engine.run_flow  # noqa: F401  # imported for its effect
+    import tenuto.engine.launch  # noqa: F401  # imported for its effect
 
 
 @contextmanager

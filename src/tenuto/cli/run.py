@@ -270,7 +270,7 @@ class Session:
         """Say after Ctrl-C how to go on."""
         self.display.problem("Interrupted.")
         if self.flow is not None and self.recorded():
-            from tenuto.engine.run_flow import continue_command
+            from tenuto.engine.launch import continue_command
 
             self.display.notice(
                 f"To continue this run: {continue_command(self.flow, self.run_name or self.flow_run_id)}",
@@ -306,7 +306,7 @@ def start(flow: Flow, given: dict[str, Any], options: dict[str, Any]) -> State:
         return flow.run(parameters=given, run_on_schedule=False, **options)
     # In `flow.run` a parameter called `context` or `resume` wins over the option of that name; on the command
     # line the two cannot be taken for each other.
-    from tenuto.engine.run_flow import run_with_options
+    from tenuto.engine.launch import run_with_options
 
     return run_with_options(flow, given, options)
 
@@ -342,7 +342,7 @@ def foreseen_text(error: PrefectException) -> str:
 
 def remedies(error: Exception, flow: Flow | None) -> list[str]:
     """Return what to do about an error that `flow.run` foresees, a line each."""
-    from tenuto.engine.run_flow import MissingParameters, UnexpectedParameters
+    from tenuto.engine.launch import MissingParameters, UnexpectedParameters
 
     if isinstance(error, MissingParameters):
         return [f"Give it with: --param {name}=VALUE" for name in error.names]

@@ -444,7 +444,7 @@ class Flow(FlowGraph):
         if context.current().get("loading_flow"):
             warn("`flow.run()` was called while the flow's file is being loaded, and did nothing.")
             return None  # type: ignore[return-value]  # only while loading; everybody else wants a State
-        from tenuto.engine.run_flow import run_flow
+        from tenuto.engine.launch import run_flow
 
         return run_flow(self, parameters=parameters, runner_cls=runner_cls, **kwargs)
 

@@ -2,7 +2,7 @@
 The runner of a flow.
 
 It puts the context in place, runs the loop of `engine.flow_run` and decides the flow's final state.
-`engine.run_flow`, which `Flow.run` opens, makes a runner that waits and records.
+`engine.launch`, which `Flow.run` opens, makes a runner that waits and records.
 """
 
 from __future__ import annotations

@@ -129,12 +129,12 @@ def test_a_command_imports_no_other_one_and_no_terminal() -> None:
     modules = loaded("history")
     assert "tenuto.cli.history" in modules
     assert (
-        not {"tenuto.cli.run", "tenuto.cli.show", "tenuto.cli.graph", "rich", "tenuto.engine.run_flow"}
+        not {"tenuto.cli.run", "tenuto.cli.show", "tenuto.cli.graph", "rich", "tenuto.engine.launch"}
         & modules
     )
 
 
 def test_a_piped_run_imports_nothing_for_terminals() -> None:
     modules = loaded("run", "-m", "tenuto.hello_world")
-    assert "tenuto.engine.run_flow" in modules
+    assert "tenuto.engine.launch" in modules
     assert not {"rich", "asyncio", "psutil", "urllib3", "graphviz", "tenuto.cli.footer"} & modules

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from typing import Any, cast
 
 from tenuto._base.logging import get_logger
-from tenuto.engine.run_flow import record_logs
+from tenuto.engine.launch import record_logs
 
 
 class Listening(logging.Handler):
