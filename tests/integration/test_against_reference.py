@@ -27,7 +27,14 @@ from tenuto.journal.home import Home
 from tenuto.journal.reader import read_events
 from tenuto.journal.runs import summarize
 from tests.fakes.executors import ThreadExecutor, TicketExecutor
-from tests.reference.building import BROKEN, EXECUTED, Built, build, disagreements
+from tests.reference.building import (
+    BROKEN,
+    EXECUTED,
+    Built,
+    build,
+    disagreements,
+    is_taken_over,
+)
 from tests.reference.graphs import Block, Graph, Step
 from tests.reference.interpreter import interpret
 from tests.strategies import graphs
@@ -214,7 +221,7 @@ def test_resumed_random_flows_agree_with_the_reference_and_repeat_nothing() -> N
     # I-1, R-CACHE-12
     seen: Counter[str] = Counter()
 
-    @sweep(200)
+    @sweep(120)
     @given(graphs().map(without_places), st.sets(st.integers(0, 6), min_size=1, max_size=3))
     def agree(graph: Graph, broken: set[int]) -> None:
         built = build(graph)
@@ -246,6 +253,49 @@ def test_resumed_random_flows_agree_with_the_reference_and_repeat_nothing() -> N
     agree()
     assert all(seen[what] >= 20 for what in ("taken over", "executed again", "failed before")), seen
     assert seen["child taken over"] >= 5, seen
+
+
+def test_resume_from_any_cut_off_record_agrees_with_the_reference(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after kill -9 at any instruction, and with some of the kept results lost or spoiled besides."""
+    # I-1, I-2, I-12
+    monkeypatch.setattr("tenuto.engine.resume.is_alive", lambda header: False)
+    seen: Counter[str] = Counter()
+
+    @sweep(100)
+    @given(
+        graphs().map(without_places),
+        st.sets(st.integers(0, 6), max_size=2),
+        st.lists(st.integers(0, 99), min_size=2, max_size=2),
+        st.integers(0, 5),
+    )
+    def agree(graph: Graph, broken: set[int], cuts: list[int], spoiled: int) -> None:
+        built = build(graph)
+        last = ""
+        for cut in cuts:
+            run_id = new_flow_run_id()
+            try:
+                BROKEN.update(broken)
+                built.flow.run(flow_run_id=run_id, resume=last or None)
+            finally:
+                BROKEN.clear()
+            path = Home(home_path()).run_folder(run_id) / "1.journal"
+            data = path.read_bytes()
+            # The first event is whole: a run without a beginning is none.
+            path.write_bytes(data[: max(data.index(b"\n") + 1, len(data) * (cut + 1) // 100)])
+            for position, kept in enumerate(sorted(path.parent.glob("kept/*"))):
+                if position % 4 == spoiled:
+                    kept.unlink() if position % 2 else kept.write_bytes(b"spoiled")
+            last = run_id
+        state = built.flow.run(resume=last)
+        differences = disagreements(built, state, interpret(graph))
+        assert not differences, "\n".join([*differences, f"{broken} {cuts} {graph!r}"])
+        seen["taken over"] += sum(is_taken_over(reached) for _, reached in reported_states(built.flow, state))
+
+    # What is small is kept in the record itself; here all is kept in files, so that they can be spoiled.
+    with monkeypatch.context() as patch:
+        patch.setattr("tenuto.journal.recorder.inline", lambda value: None)
+        agree()
+    assert seen["taken over"] >= 40, seen
 
 
 # ------------------------------------------------------------------------------------------- transitions
