@@ -11,6 +11,7 @@ from tenuto._base.datetimes import microseconds
 from tenuto._base.digests import digest
 from tenuto._base.importtools import import_path
 from tenuto.configuration import config
+from tenuto.core.parameter import Parameter
 from tenuto.engine import caching
 from tenuto.engine.state import Cached, Failed, Mapped, Paused, Scheduled, State, Success
 from tenuto.engine.transitions import cause_of
@@ -104,7 +105,8 @@ class RunRecord:
             runner.slug, run.index, type(state).__name__, message=state.message or "", **fields
         )
         if run.ref is not None:
-            self.kept += 1
+            # What a continued run takes over; parameters get their values anew.
+            self.kept += not isinstance(runner.task, Parameter)
             if runner.task.cache_for is not None and outcome is not None:
                 caching.index(self.home, runner, self.recorder.flow_run_id, run)
             run.digest, run.ref, run.inputs = run.ref.sha256, None, {}

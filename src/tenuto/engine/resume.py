@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from tenuto._base.logging import get_logger
 from tenuto.core.parameter import Parameter
-from tenuto.engine.state import Cached, State, Success, state_class
+from tenuto.engine.state import Cached, Skipped, State, Success, state_class
 from tenuto.engine.task_run import NO_INDEX
 from tenuto.exceptions import PrefectException, ResultCorrupt
 from tenuto.journal.fingerprint import explain
@@ -129,6 +129,8 @@ def reason_to_run(earlier: TaskView | None, code: str, inputs: Mapping[str, str]
         return "it did not run before"
     if not issubclass(state_class(earlier.state), Success):
         return "it did not finish" if earlier.state == "Running" else f"it ended {earlier.state}"
+    if earlier.state == Skipped.__name__:
+        return "it was skipped"
     if earlier.code != code:
         return CODE_CHANGED
     changed = sorted(
