@@ -128,6 +128,7 @@ def index(home: Home, runner: TaskRunner, run_id: str, run: TaskRun) -> None:
     """Enter the kept result of a cached task run in the index under the home folder."""
     from tenuto._base.plain import plain_json
     from tenuto.journal.cache_index import CacheEntry, append
+    from tenuto.journal.recorded import is_secret_name
 
     state = run.state
     if not isinstance(state, Cached) or run.ref is None or state.cached_result_expiration is None:
@@ -142,7 +143,9 @@ def index(home: Home, runner: TaskRunner, run_id: str, run: TaskRun) -> None:
         code=runner.code,
         inputs=state.hashed_inputs or {},
         parameters={
-            k: v for k, v in (state.cached_parameters or {}).items() if plain_json(v, 4096) is not None
+            name: value
+            for name, value in (state.cached_parameters or {}).items()
+            if plain_json(value, 4096) is not None and not is_secret_name(name)
         },
     )
     try:

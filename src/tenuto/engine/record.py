@@ -17,6 +17,7 @@ from tenuto.engine.state import Cached, Failed, Mapped, Paused, Scheduled, State
 from tenuto.engine.transitions import cause_of
 from tenuto.journal.event import ErrorInfo, ResultRef
 from tenuto.journal.fingerprint import fingerprint
+from tenuto.journal.recorded import is_secret_name
 
 if TYPE_CHECKING:
     from tenuto.core.task import Task
@@ -73,7 +74,11 @@ class RunRecord:
         return code
 
     def _keeper(self, task: Task) -> Callable[[str, int, object], ResultRef | None] | None:
-        if task.checkpoint is False or task.is_secret:
+        if (
+            task.checkpoint is False
+            or task.is_secret
+            or (isinstance(task, Parameter) and is_secret_name(task.name))
+        ):
             return None
         # A result with `cache_for` has to outlive the run, whatever is said about keeping others (R-CACHE-2).
         return self._keep if self._keeps_results or task.cache_for is not None else None
