@@ -127,6 +127,8 @@ def run_with_options(
     recorder = start_recording(flow, home, given, context, state, executor, earlier)
     continuation = Continuation(earlier, home, recorder) if earlier is not None else None
     runner.record = RunRecord(recorder, home, continuation)
+    # Made now: a task may go to another folder, and the command is for the one that the user is in.
+    command = continue_command(flow, context["flow_run_name"])
     with record_logs(recorder):
         if continuation is not None:
             with current_context(flow_run_id=recorder.flow_run_id):
@@ -143,7 +145,7 @@ def run_with_options(
             if not final.is_successful():
                 # In the run's context, by which its log file knows its own lines.
                 with current_context(flow_run_id=recorder.flow_run_id):
-                    say_how_to_continue(flow, runner.record, context["flow_run_name"])
+                    say_how_to_continue(runner.record, command)
         finally:
             recorder.close()
     return final
@@ -255,7 +257,7 @@ def record_logs(recorder: Recorder) -> Iterator[None]:
                 logger.handlers = [other for other in logger.handlers if other is not handler]
 
 
-def say_how_to_continue(flow: Flow, record: RunRecord, name: str) -> None:
+def say_how_to_continue(record: RunRecord, command: str) -> None:
     """Log, as the last line of a run that did not succeed, what is kept and how to go on from there."""
     log = get_logger("FlowRunner")
     if not record.recorder.recording:
@@ -265,7 +267,7 @@ def say_how_to_continue(flow: Flow, record: RunRecord, name: str) -> None:
         results = "No results are kept (flows.keep_results is 'never')"
     else:
         results = "1 result is kept" if record.kept == 1 else f"{record.kept} results are kept"
-    log.info("%s. To continue this run: %s", results, continue_command(flow, name))
+    log.info("%s. To continue this run: %s", results, command)
 
 
 def continue_command(flow: Flow, name: str) -> str:
@@ -275,10 +277,14 @@ def continue_command(flow: Flow, name: str) -> str:
         return f"flow.run(resume={name!r})"
     words = ["tenuto", "run", *_source_of(module)]
     if len(flows) > 1:
-        words += ["-n", flow.name]
-    # A user's own name may look like an option.
-    words += [f"--resume={name}"] if name.startswith("-") else ["--resume", name]
+        words += _option("-n", "--name", flow.name)
+    words += _option("--resume", "--resume", name)
     return shlex.join(words)
+
+
+def _option(short: str, long: str, value: str) -> list[str]:
+    # A user's own name may look like an option.
+    return [f"{long}={value}"] if value.startswith("-") else [short, value]
 
 
 def _source_of(module: ModuleType) -> list[str]:
@@ -286,8 +292,12 @@ def _source_of(module: ModuleType) -> list[str]:
     if module.__spec__ is not None:
         return ["-m", module.__spec__.name]  # Imported by name: its file by itself may lack its package.
     path = Path(module.__file__ or "")
+    try:
+        here = Path.cwd()
+    except OSError:  # Somebody has removed it.
+        return ["-p", str(path)]
     # A file elsewhere keeps its absolute path: that is the one that works from here.
-    return ["-p", str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)]
+    return ["-p", str(path.relative_to(here) if path.is_relative_to(here) else path)]
 
 
 def _module_with(flow: Flow) -> tuple[ModuleType | None, list[Flow]]:
