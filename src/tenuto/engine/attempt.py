@@ -114,6 +114,10 @@ def _store(attempt: Attempt, outcome: Outcome, value: object) -> None:
             # fails the task (R-CKPT-5), and the run goes on.
             if attempt.values.get("raise_on_exception"):
                 raise
+            error.add_note(
+                f"{type(attempt.write_to).__name__} could not store the result of task '{attempt.name}'. "
+                "Mend that, or give the task another serializer, folder or result."
+            )
             logger.exception("Unexpected error: %r", error)
             outcome.write_error, outcome.storage_fault = error, is_storage_fault(error)
             return
@@ -139,12 +143,19 @@ def _call(run: Callable[..., Any], inputs: dict[str, Any]) -> Any:
     async def main() -> Any:
         return await run(**inputs)
 
+    def run_in_loop() -> Any:
+        try:
+            return asyncio.run(main())
+        except asyncio.CancelledError as error:
+            # No Exception: it would end the whole run. Ctrl-C has become a KeyboardInterrupt by now.
+            raise RuntimeError("The task's coroutine was cancelled by its own code.") from error
+
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return asyncio.run(main())
+        return run_in_loop()
     # A loop runs in this thread already (a notebook): the coroutine gets a loop in a thread of its own.
-    return call_in_thread(lambda: asyncio.run(main()), timeout=None)
+    return call_in_thread(run_in_loop, timeout=None)
 
 
 def is_coroutine_function(run: Callable[..., Any]) -> bool:
