@@ -242,7 +242,7 @@ class TaskRunner(Runner):
                 return self.change(run, refused)
         if cached is not None:
             return self.change(run, cached)
-        if self.continuation is not None:
+        if self.continuation is not None and run.run_count == run.loop_count == 1:
             reused = self.continuation.reuse(run)
             if reused is not None:
                 return self.change(run, reused)
