@@ -117,22 +117,26 @@ def timeout_seconds(timeout: int | timedelta | None) -> int | None:
 
     Raises:
         TypeError: if it is neither an int nor a timedelta.
+        ValueError: if it is negative.
     """
     if timeout is None:
         default: int | None = config.tasks.defaults.timeout
         return default
     if isinstance(timeout, timedelta):
-        seconds = int(timeout.total_seconds())
-        if timeout != timedelta(seconds=seconds):
+        seconds = timeout // timedelta(seconds=1)
+        if timeout > timedelta(seconds=max(seconds, 0)):
             # Nothing is left of less than a second, and no timeout at all is not what was asked for.
             seconds = max(seconds, 1)
             warn(f"Task timeouts are whole seconds: {timeout} was truncated, {seconds} s will be used.")
-        return seconds
-    if not isinstance(timeout, int):
+    elif isinstance(timeout, int):
+        seconds = timeout
+    else:
         raise note_callsite(
             TypeError(f"A task's timeout is a whole number of seconds or a timedelta (received {timeout!r}).")
         )
-    return timeout
+    if seconds < 0:
+        raise note_callsite(ValueError(f"A task's timeout cannot be negative (received {timeout!r})."))
+    return seconds
 
 
 def validator(
