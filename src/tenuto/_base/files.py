@@ -166,10 +166,12 @@ def _write(
         if fsync and folder_fd is not None:
             os.fsync(folder_fd)
         return checksum, inode
-    except BaseException:
+    except BaseException as error:
         # Also for an interrupt: whatever ends the writing must not leave half a file. After the move there
         # is nothing under that name.
         _remove_quietly(temporary)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = path  # A full disk does not say which.
         raise
     finally:
         if folder_fd is not None:

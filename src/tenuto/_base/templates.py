@@ -145,12 +145,19 @@ def _field_parts(template: str, field: str) -> tuple[str, str | None]:
 
 def _value(template: str, field: str, values: Mapping[str, object]) -> object:
     name, key = _field_parts(template, field)
-    if key is None:
-        return values[name]
-    parameters = values[name]
-    if not isinstance(parameters, Mapping):
-        raise TemplateError(template, "`parameters` is not a mapping here.")
-    return parameters[key]
+    try:
+        if key is None:
+            return values[name]
+        parameters = values[name]
+        if not isinstance(parameters, Mapping):
+            raise TemplateError(template, "`parameters` is not a mapping here.")
+        return parameters[key]
+    except KeyError as error:
+        error.add_note(
+            f"The template {template!r} names it. There are the task's inputs, the flow's parameters and the "
+            "values of the context."
+        )
+        raise
 
 
 def _formatted(

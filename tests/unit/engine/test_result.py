@@ -110,7 +110,7 @@ def test_no_result_is_one_object() -> None:
 
 # R-RES-5
 def test_a_missing_template_key_is_a_key_error() -> None:
-    with pytest.raises(KeyError, match=r"^'nokey'$"):
+    with pytest.raises(KeyError, match=r"^'nokey'"):
         Result(location="{nokey}.txt").format(other=1)
 
 

@@ -69,7 +69,7 @@ class LocalResult(Result):
         Return the absolute path of a location: below the folder, unless it is absolute itself.
 
         Raises:
-            ValueError: if a relative location leads out of the folder.
+            ValueError: if a relative location leads out of the folder, or is the folder.
         """
         if not os.path.isabs(location):
             normal = os.path.normpath(location)
@@ -77,6 +77,10 @@ class LocalResult(Result):
                 raise ValueError(
                     f"The location {location!r} leads out of the folder {self.dir!r}. Give another folder "
                     "as `dir`, or an absolute location."
+                )
+            if normal == os.curdir:
+                raise ValueError(
+                    f"The location {location!r} is the folder {self.dir!r} itself and names no file in it."
                 )
         return os.path.abspath(os.path.join(self.dir, location))
 
