@@ -69,7 +69,7 @@ class Home:
         """
         digest = hashlib.sha256(data).hexdigest()
         path = self._object_path(digest)
-        if not path.exists():
+        if _length(path) != len(data):  # Another length: cut off by a power cut.
             write_atomic(path, [data], private=True, fsync=False)
         return digest
 
@@ -188,6 +188,13 @@ class Home:
             header = read_header(folder)
             if header is not None and (flow is None or header.flow == flow):
                 yield header
+
+
+def _length(path: Path) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return -1
 
 
 def read_header(folder: Path) -> Header | None:

@@ -138,6 +138,9 @@ class Recorder:
             folder = place.run_folder(flow_run_id)
             ensure_private_dir(folder)
             writer = JournalWriter(folder / f"{epoch}.journal", epoch, durable=settings.durable)
+        except FileExistsError:
+            _warn("This run is not recorded and cannot be resumed: there is one of the id %s.", flow_run_id)
+            return cls(flow_run_id, place, None, settings, epoch)
         except OSError as error:
             _warn(
                 "This run is not recorded and cannot be resumed: %s. Check the folder %s.",
