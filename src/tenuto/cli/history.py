@@ -159,7 +159,7 @@ def state_text(run: RunSummary) -> str:
 
 def is_resumable(run: RunSummary) -> bool:
     """Say whether `--resume` may continue a run: it has no good end, is over, and its record is whole."""
-    return not run.is_successful and not run.alive and run.cause != "storage"
+    return not run.is_successful and not run.alive and not run.incomplete
 
 
 def nothing_found(home: Home, flow: str | None, state: str | None, since: datetime | None) -> str:

@@ -42,6 +42,8 @@ class RunSummary:
     epoch: int = 1
     alive: bool = False
     """Whether its process is still there."""
+    incomplete: bool = False
+    """Whether the record ends before the run did: such a run cannot be continued."""
 
     @property
     def run_id(self) -> str:
@@ -135,13 +137,36 @@ def summarize(folder: Path) -> RunSummary | None:
     epoch = int(path.name.partition(".")[0])
     state, message, cause = _last_state(last)
     if state in FINAL_STATES:
-        return RunSummary(folder, first.header, state, message, cause, first.ts, last.ts, last.ts, epoch)
+        whole = last.kind is not Kind.INCOMPLETE
+        return RunSummary(
+            folder,
+            first.header,
+            state,
+            message,
+            cause,
+            first.ts,
+            last.ts,
+            last.ts,
+            epoch,
+            incomplete=not whole,
+        )
     alive = is_alive(first.header)
     if alive or state in WAITING_STATES:
         return RunSummary(folder, first.header, state, message, cause, first.ts, None, last.ts, epoch, alive)
     reason = str(last.data.get("reason", "")) if last.kind is Kind.INCOMPLETE else ""
     message, cause = _how_it_ended(first.header, reason)
-    return RunSummary(folder, first.header, "Failed", message, cause, first.ts, last.ts, last.ts, epoch)
+    return RunSummary(
+        folder,
+        first.header,
+        "Failed",
+        message,
+        cause,
+        first.ts,
+        last.ts,
+        last.ts,
+        epoch,
+        incomplete=bool(reason),
+    )
 
 
 def read_run(home: Home, run_id: str) -> RunView | None:
