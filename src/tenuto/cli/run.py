@@ -28,6 +28,7 @@ __all__ = ["command"]
 
 LEVELS = ["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 INTERRUPTED = 130
+SHOWN_MAX = 4000
 EXAMPLES = """
 Examples:
 
@@ -219,13 +220,16 @@ class Session:
         self.say("Running flow locally...")
         try:
             state = self._run_with_footer(flow, given, options)
-        except Exception as error:  # noqa: BLE001  # the boundary of user code
-            # What leaves `flow.run` is the user's: a wrong parameter, or an error that it was told to raise.
-            self._print_failure(error)
-            return 1
         except SystemExit as error:
             self.display.problem(f"The flow called sys.exit({error.code!r}) and ended.")
             self.say("Flow run failed!", colour="red")
+            return 1
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001  # the boundary of user code
+            # What leaves `flow.run` is the user's: a wrong parameter, an error that it was told to raise, or
+            # one that is no task's failure, like GeneratorExit.
+            self._print_failure(error)
             return 1
         return self._conclude(state)
 
@@ -250,7 +254,7 @@ class Session:
             self.say(f"Flow run is in unexpected state: {state!r}", colour="yellow")
         return 1
 
-    def _print_failure(self, error: Exception) -> None:
+    def _print_failure(self, error: BaseException) -> None:
         from tenuto.cli.tracebacks import user_traceback
 
         self.display.problem("Flow runner encountered an exception!")
@@ -332,7 +336,8 @@ def shown_values(values: dict[str, Any]) -> str:
     from tenuto._base.masking import MASK, mask
     from tenuto.journal.recorded import is_secret_name
 
-    return mask(repr({name: MASK if is_secret_name(name) else value for name, value in values.items()}))
+    text = mask(repr({name: MASK if is_secret_name(name) else value for name, value in values.items()}))
+    return text if len(text) <= SHOWN_MAX else f"{text[:SHOWN_MAX]}… ({len(text)} characters)"
 
 
 def foreseen_text(error: PrefectException) -> str:
@@ -340,7 +345,7 @@ def foreseen_text(error: PrefectException) -> str:
     return "\n".join([str(error), *getattr(error, "__notes__", ())])
 
 
-def remedies(error: Exception, flow: Flow | None) -> list[str]:
+def remedies(error: BaseException, flow: Flow | None) -> list[str]:
     """Return what to do about an error that `flow.run` foresees, a line each."""
     from tenuto.engine.launch import MissingParameters, UnexpectedParameters
 
