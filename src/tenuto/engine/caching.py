@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tenuto._base.context import context
 from tenuto._base.datetimes import from_microseconds, microseconds, utc_now
 from tenuto._base.digests import digest
+from tenuto.engine.cache_validators import all_inputs
 from tenuto.engine.state import Cached, Skipped, State, Success
 from tenuto.engine.transitions import SUCCEEDED
 from tenuto.exceptions import ResultCorrupt
@@ -39,24 +40,27 @@ def cached_state(task: Task, state: State, inputs: Mapping[str, Any]) -> Cached:
         result=state._result,
         cached_parameters=dict(context.current().get("parameters", {})),
         cached_result_expiration=utc_now() + task.cache_for,
-        hashed_inputs={name: digest(value) or "" for name, value in inputs.items()},
+        hashed_inputs=_hashed(inputs),
     )
 
 
 def find(runner: TaskRunner, run: TaskRun, inputs: Mapping[str, Any]) -> State | None:
     """Return a valid cached state of a task, or None: then it runs."""
     task, parameters = runner.task, context.current().get("parameters", {})
-    caches = context.current().get("caches", {})
+    # What only equal inputs can serve is looked up by them: the children of a map are many, and so are the
+    # cached results of an earlier one.
+    hashed = _hashed(inputs) if task.cache_validator is all_inputs else None
+    known: list[Cached] = context.current().get("caches", {}).get(process_key(task), [])
     candidates = (
-        [run.state] if isinstance(run.state, Cached) else _unexpired(caches.get(process_key(task), ()))
+        [run.state] if isinstance(run.state, Cached) else _unexpired(_with_inputs(runner, known, hashed))
     )
     for candidate in candidates:
         if task.cache_validator(candidate, inputs, parameters):
             _take_over(runner, run, candidate._kept)
             return candidate
-    found = None if isinstance(run.state, Cached) else _find_in_home(runner, run, inputs, parameters)
+    found = None if isinstance(run.state, Cached) else _find_in_home(runner, run, inputs, parameters, hashed)
     if found is None:
-        log = runner.logger.warning if candidates else runner.logger.debug
+        log = runner.logger.warning if candidates or _any_unexpired(known) else runner.logger.debug
         log("Task '%s': Can't use cache because it is now invalid", run.name)
     return found
 
@@ -66,16 +70,43 @@ def _unexpired(states: Iterable[Cached]) -> list[Cached]:
     return [s for s in states if s.cached_result_expiration is None or s.cached_result_expiration > now]
 
 
+def _any_unexpired(states: Iterable[Cached]) -> bool:
+    now = utc_now()
+    return any(s.cached_result_expiration is None or s.cached_result_expiration > now for s in states)
+
+
+def _with_inputs(runner: TaskRunner, known: list[Cached], hashed: dict[str, str] | None) -> Iterable[Cached]:
+    """Return the states whose inputs have these digests; all of them for None."""
+    if hashed is None or not known:
+        return known
+    if runner.cached_by_inputs is None or runner.cached_by_inputs[0] is not known:
+        table: dict[frozenset[tuple[str, str]], list[Cached]] = {}
+        for state in known:
+            table.setdefault(frozenset((state.hashed_inputs or {}).items()), []).append(state)
+        runner.cached_by_inputs = (known, table)
+    return runner.cached_by_inputs[1].get(frozenset(hashed.items()), ())
+
+
+def _hashed(inputs: Mapping[str, Any]) -> dict[str, str]:
+    return {name: digest(value) or "" for name, value in inputs.items()}
+
+
 def _find_in_home(
-    runner: TaskRunner, run: TaskRun, inputs: Mapping[str, Any], parameters: Mapping[str, Any]
+    runner: TaskRunner,
+    run: TaskRun,
+    inputs: Mapping[str, Any],
+    parameters: Mapping[str, Any],
+    hashed: dict[str, str] | None,
 ) -> State | None:
-    from tenuto.journal.cache_index import read
+    from tenuto.journal.cache_index import CacheIndex
     from tenuto.journal.values import load
 
     home = runner.home
     if home is None:
         return None
-    for entry in read(home.path, index_key(runner), microseconds(utc_now())):
+    if runner.cache_index is None:
+        runner.cache_index = CacheIndex(home.path, index_key(runner))
+    for entry in runner.cache_index.entries(microseconds(utc_now()), hashed):
         candidate = _state_of(entry)
         # Another process's copy serves only the code that made it; within a process nothing can have changed.
         if entry.code != runner.code or not runner.task.cache_validator(candidate, inputs, parameters):
@@ -115,13 +146,13 @@ def _state_of(entry: CacheEntry) -> Cached:
 
 def publish(caches: dict[str, list[Cached]], runs: Iterable[TaskRun]) -> None:
     """Put the cached states of a finished flow run where the next runs in this process look for them."""
+    found: dict[str, list[Cached]] = {}
     for run in runs:
-        state = run.state
-        if not isinstance(state, Cached):
-            continue
-        key = process_key(run.node.task)
-        known = _unexpired(caches.get(key, ()))
-        caches[key] = known if any(state is other for other in known) else [*known, state]
+        if isinstance(run.state, Cached):
+            found.setdefault(process_key(run.node.task), []).append(run.state)
+    for key, states in found.items():
+        known = {id(state): state for state in (*_unexpired(caches.get(key, ())), *states)}
+        caches[key] = list(known.values())
 
 
 def index(home: Home, runner: TaskRunner, run_id: str, run: TaskRun) -> None:

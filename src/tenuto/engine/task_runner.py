@@ -59,6 +59,7 @@ if TYPE_CHECKING:
 
     from tenuto.core.task import Task
     from tenuto.engine.resume import Continuation
+    from tenuto.journal.cache_index import CacheIndex
     from tenuto.journal.event import ResultRef
     from tenuto.journal.home import Home
 
@@ -90,6 +91,9 @@ class TaskRunner(Runner):
     continuation: Continuation | None = None
     home: Home | None = None
     link: Callable[[ResultRef, Path, str, int], ResultRef | None] | None = None
+    # What `caching` has looked up, for the many children of a map.
+    cache_index: CacheIndex | None = None
+    cached_by_inputs: tuple[list[Cached], dict[frozenset[tuple[str, str]], list[Cached]]] | None = None
     _constant_states: dict[Edge, State] | None = None
 
     def __init__(

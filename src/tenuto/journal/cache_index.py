@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import msgspec
 from tenuto._base.files import ensure_private_dir
 from tenuto.journal.event import ResultRef
 
-__all__ = ["CacheEntry", "append", "protected_files", "read"]
+__all__ = ["CacheEntry", "CacheIndex", "append", "protected_files"]
 
 _BYTES_BEFORE_CLEANING = 1 << 20
 
@@ -62,7 +62,7 @@ def append(home: Path, key: str, entry: CacheEntry, now: int) -> None:
     """
     path = path_of(home, key)
     ensure_private_dir(path.parent)
-    if path.exists() and path.stat().st_size > _BYTES_BEFORE_CLEANING:
+    if path.exists() and path.stat().st_size > _BYTES_BEFORE_CLEANING and _begins_with_rubbish(path, now):
         _clean(path, now)
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
@@ -71,19 +71,61 @@ def append(home: Path, key: str, entry: CacheEntry, now: int) -> None:
         os.close(descriptor)
 
 
-def read(home: Path, key: str, now: int) -> Iterator[CacheEntry]:
-    """Yield the entries of a key that have not expired, newest first."""
-    try:
-        lines = path_of(home, key).read_bytes().splitlines()
-    except OSError:
-        return
-    for line in reversed(lines):
+class CacheIndex:
+    """
+    The entries of one key, for somebody who asks many times: each line of the file is read once.
+
+    Args:
+        home: the home folder.
+        key: the cache key.
+    """
+
+    def __init__(self, home: Path, key: str) -> None:
+        self._path = path_of(home, key)
+        self._file = (0, 0)
+        self._read_bytes = 0
+        self._entries: list[CacheEntry] = []
+        self._by_inputs: dict[frozenset[tuple[str, str]], list[CacheEntry]] = {}
+
+    def entries(self, now: int, inputs: Mapping[str, str] | None = None) -> list[CacheEntry]:
+        """
+        Return the entries that have not expired, newest first.
+
+        Args:
+            now: microseconds since 1970 UTC.
+            inputs: only those whose inputs have exactly these digests.
+        """
+        self._read_on()
+        known = self._entries if inputs is None else self._by_inputs.get(frozenset(inputs.items()), [])
+        return [entry for entry in reversed(known) if entry.expires > now]
+
+    def _read_on(self) -> None:
+        """Read what was added. A file that was cleaned in between is another one."""
         try:
-            entry = _decoder.decode(line)
-        except msgspec.DecodeError:
-            continue  # A line cut short by a crash, or written by a later version.
-        if entry.expires > now:
-            yield entry
+            with open(self._path, "rb") as file:
+                status = os.fstat(file.fileno())
+                if (status.st_dev, status.st_ino) != self._file or status.st_size < self._read_bytes:
+                    self._forget()
+                    self._file = (status.st_dev, status.st_ino)
+                if status.st_size == self._read_bytes:
+                    return
+                file.seek(self._read_bytes)
+                data = file.read()
+        except OSError:
+            self._forget()
+            return
+        end = data.rfind(b"\n") + 1  # What is behind may be a line that is just being written.
+        self._read_bytes += end
+        for line in data[:end].splitlines():
+            entry = _decoded(line)
+            if entry is not None:
+                self._entries.append(entry)
+                self._by_inputs.setdefault(frozenset(entry.inputs.items()), []).append(entry)
+
+    def _forget(self) -> None:
+        self._file, self._read_bytes = (0, 0), 0
+        self._entries.clear()
+        self._by_inputs.clear()
 
 
 def protected_files(home: Path, now: int) -> set[tuple[str, str]]:
@@ -99,13 +141,16 @@ def protected_files(home: Path, now: int) -> set[tuple[str, str]]:
         except OSError:
             continue
         for line in lines:
-            try:
-                entry = _decoder.decode(line)
-            except msgspec.DecodeError:
-                continue  # As in `read`.
-            if entry.result.kind == "kept" and entry.expires > now:
+            entry = _decoded(line)
+            if entry is not None and entry.result.kind == "kept" and entry.expires > now:
                 found.add((entry.run, entry.result.location))
     return found
+
+
+def _begins_with_rubbish(path: Path, now: int) -> bool:
+    """Look at the oldest line only: a large file of valid ones is not written anew for each addition."""
+    with open(path, "rb") as file:
+        return not _is_valid(file.readline(), now)
 
 
 def _clean(path: Path, now: int) -> None:
@@ -118,7 +163,13 @@ def _clean(path: Path, now: int) -> None:
 
 
 def _is_valid(line: bytes, now: int) -> bool:
+    entry = _decoded(line)
+    return entry is not None and entry.expires > now
+
+
+def _decoded(line: bytes) -> CacheEntry | None:
+    """Return the entry, None for a line cut short by a crash, or written by a later version."""
     try:
-        return _decoder.decode(line).expires > now
-    except msgspec.DecodeError:
-        return False
+        return _decoder.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
