@@ -128,7 +128,7 @@ def reason_to_run(earlier: TaskView | None, code: str, inputs: Mapping[str, str]
     if earlier is None or not earlier.state:
         return "it did not run before"
     if not issubclass(state_class(earlier.state), Success):
-        return "it did not finish" if earlier.state == "Running" else f"it ended {earlier.state}"
+        return f"it ended {earlier.state}" if earlier.is_finished else "it did not finish"
     if earlier.state == Skipped.__name__:
         return "it was skipped"
     if earlier.code != code:
