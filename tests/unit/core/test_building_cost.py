@@ -1,8 +1,12 @@
-"""Building is linear: ten thousand tasks cost five times what two thousand cost."""
+"""
+Building is linear: five times the tasks make five times the calls.
+
+Calls are counted, not timed: their number is the same on every machine. Copies and comparisons inside C code
+are no calls; `benchmarks/bench_building.py` shows those, in the time that ten thousand tasks take.
+"""
 
 import sys
 from collections.abc import Callable
-from time import process_time
 from typing import Any
 
 import pytest
@@ -98,18 +102,3 @@ def test_calls_made_while_checking_and_sorting_grow_with_the_tasks(build: Callab
 
     small, large = build(SMALL), build(LARGE)
     assert function_calls(lambda: look(large)) / function_calls(lambda: look(small)) < RATIO_MAX
-
-
-@pytest.mark.parametrize("build", [chain, fan_in, fan_out])
-def test_ten_thousand_tasks_take_about_five_times_as_long_as_two_thousand(
-    build: Callable[[int], Flow],
-) -> None:
-    # Copies and comparisons inside C code are not calls; they would show in the time. The best of some
-    # attempts, and twice what a linear step takes, keep a busy machine from deciding.
-    def seconds(count: int) -> float:
-        started = process_time()
-        build(count).sorted_tasks()
-        return process_time() - started
-
-    small = min(seconds(2000) for _ in range(3))
-    assert any(seconds(10_000) / small < 10 for _ in range(3))
