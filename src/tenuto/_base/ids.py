@@ -1,5 +1,7 @@
 """Ids: lower-case UUID texts. Flow runs sort by age; task runs follow from flow run and slug."""
 
+from __future__ import annotations
+
 import hashlib
 import os
 import threading
@@ -28,8 +30,9 @@ def task_run_id(flow_run_id: str, slug: str, index: int = -1) -> str:
     run id chosen by the user need not be a UUID: its digest is the name space then.
     """
     name = slug if index < 0 else f"{slug}[{index}]"
-    data = _namespace(flow_run_id) + name.encode("utf-8", "surrogatepass")
-    digest = hashlib.sha1(data, usedforsecurity=False).hexdigest()
+    hashing = _namespace(flow_run_id).copy()
+    hashing.update(name.encode("utf-8", "surrogatepass"))
+    digest = hashing.hexdigest()
     # One for each task run: cut out of the digest's text, which takes half as long as by way of a number.
     variant = _VARIANT[digest[16]]
     return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"
@@ -38,13 +41,13 @@ def task_run_id(flow_run_id: str, slug: str, index: int = -1) -> str:
 # A hex digit with its two upper bits set to those of the RFC's variant.
 _VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 
-# The last flow run's name space: task runs ask for the same one again and again.
-_last_namespace: tuple[str, bytes] = ("", b"")
+# The last flow run's name space, hashed: task runs ask for the same one again and again.
+_last_namespace = ("", hashlib.sha1(usedforsecurity=False))
 
 
-def _namespace(flow_run_id: str) -> bytes:
+def _namespace(flow_run_id: str) -> hashlib._Hash:
     global _last_namespace
-    text, space = _last_namespace
+    text, hashed = _last_namespace
     if text != flow_run_id:
         digits = flow_run_id.replace("-", "")
         try:
@@ -53,8 +56,9 @@ def _namespace(flow_run_id: str) -> bytes:
             space = bytes.fromhex(digits)
         except ValueError:
             space = hashlib.sha1(flow_run_id.encode(), usedforsecurity=False).digest()[:16]
-        _last_namespace = (flow_run_id, space)
-    return space
+        hashed = hashlib.sha1(space, usedforsecurity=False)
+        _last_namespace = (flow_run_id, hashed)
+    return hashed
 
 
 def _text(number: int) -> str:

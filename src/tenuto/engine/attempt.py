@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -31,34 +31,50 @@ logger = get_logger("TaskRunner")
 
 
 @dataclass(slots=True)
+class Body:
+    """
+    What all attempts of one task have in common; made once for a run.
+
+    Attributes:
+        task: whose `run` is called.
+        slug: of the task in its flow.
+        special: `run` is a coroutine function, has a timeout, or its output goes to the log.
+        keep: stores a copy of the value for a resume, under slug and map index, and returns its reference;
+            None when it is not to be kept.
+    """
+
+    task: Task
+    slug: str
+    special: bool
+    keep: Callable[[str, int, object], ResultRef | None] | None
+
+
+@dataclass(slots=True)
 class Attempt:
     """
     Everything an executor needs to carry out one attempt.
 
     Attributes:
-        task: whose `run` is called.
-        name: as log lines show it, `NAME` or `NAME[INDEX]`.
+        body: what is called.
+        index: of a mapped child, else -1.
         inputs: the keyword arguments of `run`.
         values: the context of the task run.
-        special: `run` is a coroutine function, has a timeout, or its output goes to the log.
         write_to: the Result that the value is written to, or None when nothing is written.
-        writes_none: a None is written like any other value (R-TGT-8).
-        keep: stores a copy of the value for a resume, under `slug` and `index`, and returns its reference;
-            None when it is not to be kept.
         template_values: fill the location of `write_to`.
     """
 
-    task: Task
-    name: str
+    body: Body
+    index: int
     inputs: dict[str, Any]
     values: dict[str, Any]
-    special: bool = False
-    write_to: Result | None = None
-    writes_none: bool = False
-    keep: Callable[[str, int, object], ResultRef | None] | None = None
-    slug: str = ""
-    index: int = -1
-    template_values: dict[str, Any] = field(default_factory=dict)
+    write_to: Result | None
+    template_values: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """As log lines show it, `NAME` or `NAME[INDEX]`."""
+        name = self.body.task.name
+        return name if self.index < 0 else f"{name}[{self.index}]"
 
 
 def perform(attempt: Attempt) -> Outcome:
@@ -78,12 +94,12 @@ def perform(attempt: Attempt) -> Outcome:
 
 
 def _perform(attempt: Attempt) -> Outcome:
-    task = attempt.task
+    body = attempt.body
     outcome = Outcome()
     started = perf_counter()
     try:
         outcome.value = (
-            _call_specially(task, attempt.inputs) if attempt.special else task.run(**attempt.inputs)
+            _call_specially(body.task, attempt.inputs) if body.special else body.task.run(**attempt.inputs)
         )
     except PrefectSignal as error:
         if is_of_outer_task(error):
@@ -106,7 +122,9 @@ def _perform(attempt: Attempt) -> Outcome:
 
 
 def _store(attempt: Attempt, outcome: Outcome, value: object) -> None:
-    if attempt.write_to is not None and (value is not None or attempt.writes_none):
+    body = attempt.body
+    # A None is written only where a target is set (R-TGT-8).
+    if attempt.write_to is not None and (value is not None or body.task.target):
         try:
             outcome.result = attempt.write_to.write(value, **attempt.template_values)
         except Exception as error:
@@ -121,12 +139,12 @@ def _store(attempt: Attempt, outcome: Outcome, value: object) -> None:
             logger.exception("Unexpected error: %r", error)
             outcome.write_error, outcome.storage_fault = error, is_storage_fault(error)
             return
-        if attempt.task.target and outcome.result._written is not None:
+        if body.task.target and outcome.result._written is not None:
             # A target is its own kept result. A resume finds it where it lies, and what stands downstream
             # must then see the checksum that it saw here, which is not that of another copy.
             return
-    if attempt.keep is not None and not isinstance(outcome.error, LOOP):
-        outcome.kept = attempt.keep(attempt.slug, attempt.index, value)
+    if body.keep is not None and not isinstance(outcome.error, LOOP):
+        outcome.kept = body.keep(body.slug, attempt.index, value)
 
 
 def _call_specially(task: Task, inputs: dict[str, Any]) -> Any:

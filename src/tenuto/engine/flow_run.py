@@ -60,21 +60,24 @@ class FlowRun:
         task_contexts: Mapping[Task, Mapping[str, Any]],
     ) -> dict[Task, TaskNode]:
         flow, runner_handlers = self.flow, list(handlers or ())
+        slugs, constants, result = flow.slugs, flow.constants, flow.result
+        make_runner = self.runner.task_runner_cls
+        prepare = self.record.prepare if self.record is not None and self.record.is_open else None
         values = current_context.current()
         nodes: dict[Task, TaskNode] = {}
         for order, task in enumerate(flow.sorted_tasks()):
-            runner = self.runner.task_runner_cls(
-                task, state_handlers=runner_handlers, flow_result=flow.result
-            )
-            runner.slug = flow.slugs[task]
-            runner.constants = flow.constants.get(task, {})
+            runner = make_runner(task, state_handlers=runner_handlers, flow_result=result)
+            slug = runner.slug = slugs[task]
+            if task in constants:
+                runner.constants = constants[task]
             runner.flow_context = {**values, **task_contexts[task]} if task in task_contexts else values
-            if self.record is not None:
-                self.record.prepare(runner)
-            node = nodes[task] = TaskNode(task, runner.slug, order, runner)
-            edges = flow.upstream_edges(task)
-            node.held_by = len(edges)
-            node.is_mapped = any(edge.mapped for edge in edges)
+            if prepare is not None:
+                prepare(runner)
+            node = nodes[task] = TaskNode(task, slug, order, runner)
+            for edge in flow.upstream_edges(task):
+                node.held_by += 1
+                if edge.mapped:
+                    node.is_mapped = True
         return nodes
 
     def _start_from(self, node: TaskNode, state: State) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from types import FunctionType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tenuto._base.datetimes import microseconds
 from tenuto._base.digests import digest
@@ -14,8 +14,9 @@ from tenuto.configuration import config
 from tenuto.core.parameter import Parameter
 from tenuto.engine import caching
 from tenuto.engine.state import Cached, Failed, Mapped, Paused, Scheduled, State, Success
+from tenuto.engine.task_run import NO_INPUTS
 from tenuto.engine.transitions import cause_of
-from tenuto.journal.event import ErrorInfo, ResultRef
+from tenuto.journal.event import ErrorInfo, Event, Kind, ResultRef
 from tenuto.journal.fingerprint import fingerprint
 from tenuto.journal.recorded import is_secret_name
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from tenuto.engine.transitions import Outcome
     from tenuto.journal.home import Home
     from tenuto.journal.recorder import Recorder
+
+_TASK_STATE = Kind.TASK_STATE
 
 
 class RunRecord:
@@ -50,10 +53,13 @@ class RunRecord:
         self._codes: dict[object, str] = {}
         self._keeps_results = config.flows.keep_results != "never"
 
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a record: the home folder could be written."""
+        return self.recorder.recording
+
     def prepare(self, runner: TaskRunner) -> None:
         """Give a task's runner what it needs to record inputs and to keep and reuse results."""
-        if not self.recorder.recording:
-            return
         task = runner.task
         runner.code = self._code_of(task)
         runner.records_inputs = True
@@ -85,36 +91,44 @@ class RunRecord:
 
     def task_running(self, run: TaskRun) -> None:
         """Record that the body of a task run is about to be called."""
-        runner = run.node.runner
-        self.recorder.task_running(
-            runner.slug, run.index, run.run_count, run.loop_count, run.inputs, runner.code
-        )
+        event = self._event(run, "Running")
+        event.inputs, event.code = run.inputs, run.node.runner.code
+        self.recorder.task_state(event)
 
     def task_state(self, run: TaskRun, outcome: Outcome | None = None) -> None:
         """Record the state that a pass over a task run ended in."""
         state, runner = run.state, run.node.runner
-        if run.ref is None and runner.result is not None and isinstance(state, Success):
-            run.ref = _written_ref(state._result)
-        fields: dict[str, Any] = {"run_count": run.run_count, "loop_count": run.loop_count}
+        event = self._event(run, type(state).__name__)
+        event.message = state.message or ""
         if type(state) is not Success:
-            fields |= _particulars(state, outcome)
+            _add_particulars(event, state, outcome)
             if not isinstance(state, Success):
                 run.ref = None  # A handler made a failure of it: what was kept is not what is handed on.
+        if run.ref is None and runner.result is not None and isinstance(state, Success):
+            run.ref = _written_ref(state._result)
         if outcome is not None:
-            fields["seconds"] = outcome.seconds
+            event.seconds = outcome.seconds
         else:  # Nothing has told these before: there was no `Running`.
-            fields["inputs"], fields["code"] = run.inputs, runner.code
-        if run.ref is not None:
-            fields["result"] = run.ref
-        self.recorder.task_state(
-            runner.slug, run.index, type(state).__name__, message=state.message or "", **fields
-        )
-        if run.ref is not None:
+            event.inputs, event.code = run.inputs, runner.code
+        event.result = ref = run.ref
+        self.recorder.task_state(event)
+        if ref is not None:
             # What a continued run takes over; parameters get their values anew.
             self.kept += not isinstance(runner.task, Parameter)
             if runner.task.cache_for is not None and outcome is not None:
                 caching.index(self.home, runner, self.recorder.flow_run_id, run)
-            run.digest, run.ref, run.inputs = run.ref.sha256, None, {}
+            run.digest, run.ref, run.inputs = ref.sha256, None, NO_INPUTS
+
+    @staticmethod
+    def _event(run: TaskRun, state_name: str) -> Event:
+        return Event(
+            kind=_TASK_STATE,
+            slug=run.node.slug,
+            index=run.index,
+            state=state_name,
+            run_count=run.run_count,
+            loop_count=run.loop_count,
+        )
 
     def flow_state(self, state: State) -> None:
         """Record a state of the flow run."""
@@ -133,22 +147,20 @@ def _written_ref(result: Result) -> ResultRef | None:
     return ResultRef("result", result.location, import_path(type(result.serializer)), sha256, length)
 
 
-def _particulars(state: State, outcome: Outcome | None) -> dict[str, Any]:
-    """Return the fields that the events of some states have beyond the common ones."""
-    fields: dict[str, Any] = {}
+def _add_particulars(event: Event, state: State, outcome: Outcome | None) -> None:
+    """Set the fields that the events of some states have beyond the common ones."""
     error = outcome.error if outcome is not None else None
     if isinstance(state, Failed):
-        fields["cause"] = cause_of(state, outcome)
+        event.cause = cause_of(state, outcome)
         error = state.result
     if isinstance(error, Exception):
-        fields["error"] = ErrorInfo.from_exception(error)
+        event.error = ErrorInfo.from_exception(error)
     if isinstance(state, Scheduled):
-        fields["start_time"] = _microseconds(state.start_time)
+        event.start_time = _microseconds(state.start_time)
     elif isinstance(state, Cached):
-        fields["expires"] = _microseconds(state.cached_result_expiration)
+        event.expires = _microseconds(state.cached_result_expiration)
     elif isinstance(state, Mapped):
-        fields["children"] = state.n_map_states
-    return fields
+        event.children = state.n_map_states
 
 
 def _microseconds(moment: datetime | None) -> int | None:

@@ -64,7 +64,7 @@ class Whole(Source):
     __slots__ = ("_quiet",)
 
     def __init__(self, node: TaskNode) -> None:
-        super().__init__(node)
+        self.node = node
         # Decided once: every child of a mapped task may look at the same thousands of upstream children.
         if node.children is None:
             self._quiet = is_quiet(node.run.state)

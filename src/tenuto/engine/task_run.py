@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from tenuto.journal.event import ResultRef
 
 NO_INDEX = -1
+# One for all task runs: of the children of a map, most have none at any moment. Nobody changes it.
+NO_INPUTS: dict[str, str] = {}
 
 
 class TaskRun:
@@ -52,7 +54,7 @@ class TaskRun:
         self.loop_count = 1
         self.loop_result: object = None
         self.resumed = False
-        self.inputs: dict[str, str] = {}
+        self.inputs = NO_INPUTS
         self.digest: str | None = None
         self.ref: ResultRef | None = None
         self.waiting = 0

@@ -23,7 +23,7 @@ from tenuto.configuration import config
 from tenuto.core.edge import Edge
 from tenuto.core.nodes import Constant
 from tenuto.engine import caching
-from tenuto.engine.attempt import Attempt, is_coroutine_function, perform
+from tenuto.engine.attempt import Attempt, Body, is_coroutine_function, perform
 from tenuto.engine.result import Result, ResultNotImplementedError
 from tenuto.engine.runner import Runner
 from tenuto.engine.signals import ENDRUN
@@ -95,6 +95,7 @@ class TaskRunner(Runner):
     cache_index: CacheIndex | None = None
     cached_by_inputs: tuple[list[Cached], dict[frozenset[tuple[str, str]], list[Cached]]] | None = None
     _constant_states: dict[Edge, State] | None = None
+    _body: Body | None = None
 
     def __init__(
         self,
@@ -113,7 +114,6 @@ class TaskRunner(Runner):
         told = self.logger.isEnabledFor(logging.DEBUG)
         self.has_handlers = bool(task.state_handlers or self.state_handlers or overridden or told)
         self.has_plain_trigger = task.trigger is all_successful
-        self.special = bool(task.timeout or task.log_stdout or is_coroutine_function(task.run))
         self.has_extras = bool(self.result or task.target or task.task_run_name or task.cache_for)
         self.ends_plainly = not (self.has_handlers or self.has_extras)
         self.slug = task.slug or task.name
@@ -204,7 +204,7 @@ class TaskRunner(Runner):
 
         The context of the run is entered.
         """
-        if run.loop_count == 1:
+        if run.loop_count == 1 and self.logger.isEnabledFor(logging.INFO):
             self.logger.info("Task '%s': Starting task run...", run.name)
         try:
             decision = self._begin(run, sources)
@@ -213,31 +213,30 @@ class TaskRunner(Runner):
         return self.finish(run, decision) if isinstance(decision, State) else decision
 
     def _begin(self, run: TaskRun, sources: Sources) -> State | Attempt:
-        task, index = self.task, run.index
-        quiet = True
-        for _, source in sources:
-            if not source.is_quiet(index):
-                quiet = False
-                break
-        if not quiet:
-            upstream = self._upstream_states(sources, index)
-            skipped = check_upstream_skipped(
-                task, upstream, failed_over_skipped=config.flows.failed_over_skipped
-            )
-            if skipped is not None:
-                return self.change(run, skipped)
+        index = run.index
         inputs, digests = dict(self.constants), dict(self.constant_digests)
+        quiet = True
         for edge, source in sources:
+            if quiet and not source.is_quiet(index):
+                quiet = False
             if edge.key is not None:
                 inputs[edge.key] = source.value(index)
                 if self.records_inputs:
                     digests[edge.key] = source.digest(index)
+        if not quiet:
+            skipped = check_upstream_skipped(
+                self.task,
+                self._upstream_states(sources, index),
+                failed_over_skipped=config.flows.failed_over_skipped,
+            )
+            if skipped is not None:
+                return self.change(run, skipped)
         run.inputs = digests
         values: dict[str, Any] = {}
         cached = None
         if self.has_extras or run.state.is_cached():
             values = self._template_values(inputs)
-            if task.task_run_name is not None:
+            if self.task.task_run_name is not None:
                 self._set_run_name(run, values)
             cached = self._find_result(run, inputs, values)
         if not quiet or not self.has_plain_trigger:
@@ -255,19 +254,13 @@ class TaskRunner(Runner):
             if not state.is_running():
                 return state
             self.logger.debug("Task '%s': Calling task.run() method...", run.name)
-        return Attempt(
-            task=task,
-            name=run.name,
-            inputs=inputs,
-            values=current_context.current(),
-            special=self.special,
-            write_to=self._written_result() if self.result is not None else None,
-            writes_none=bool(task.target),
-            keep=self.keep,
-            slug=self.slug,
-            index=index,
-            template_values=values,
-        )
+        write_to = None if self.result is None else self._written_result()
+        body = self._body
+        if body is None:
+            task = self.task
+            special = bool(task.timeout or task.log_stdout or is_coroutine_function(task.run))
+            body = self._body = Body(task, self.slug, special, self.keep)
+        return Attempt(body, index, inputs, current_context.current(), write_to, values)
 
     def _written_result(self) -> Result | None:
         """Return the Result that the value is to be written to, None if it is not (R-CKPT-1, R-CKPT-3)."""
@@ -425,9 +418,10 @@ class TaskRunner(Runner):
     def finish(self, run: TaskRun, state: State) -> State:
         """Set the state in which this pass over the task run ends, and log it."""
         run.state = state
-        self.logger.info(
-            "Task '%s': Finished task run for task with final state: '%s'", run.name, type(state).__name__
-        )
+        if self.logger.isEnabledFor(logging.INFO):
+            self.logger.info(
+                "Task '%s': Finished task run for task with final state: '%s'", run.name, type(state).__name__
+            )
         return state
 
     # ------------------------------------------------------------------------------------------------ mapping

@@ -32,8 +32,6 @@ from tenuto.journal.writer import JournalWriter
 
 __all__ = ["Recorder"]
 
-_TASK_STATE = Kind.TASK_STATE
-
 
 class Recorder:
     """
@@ -180,38 +178,14 @@ class Recorder:
         if final and not self._writer.sync():
             self._ended()
 
-    def task_running(
-        self, slug: str, index: int, run_count: int, loop_count: int, inputs: dict[str, str], code: str
-    ) -> None:
-        """Record that an attempt begins: one of the two events of a plain task run."""
+    def task_state(self, event: Event) -> None:
+        """Record a state of a task run: an event of kind `task.state`, whose message is masked here."""
         writer = self._writer
-        if writer is not None and not writer.append(
-            Event(
-                kind=_TASK_STATE,
-                slug=slug,
-                index=index,
-                state="Running",
-                run_count=run_count,
-                loop_count=loop_count or 1,
-                inputs=inputs,
-                code=code,
-            )
-        ):
-            self._ended()
-
-    def task_state(self, slug: str, index: int, state_name: str, *, message: str = "", **fields: Any) -> None:
-        """Record a state of a task run; `fields` are what else of `Event` has something to say."""
-        writer = self._writer
-        if writer is not None and not writer.append(
-            Event(
-                kind=_TASK_STATE,
-                slug=slug,
-                index=index,
-                state=state_name,
-                message=mask(message) if message else "",
-                **fields,
-            )
-        ):
+        if writer is None:
+            return
+        if event.message:
+            event.message = mask(event.message)
+        if not writer.append(event):
             self._ended()
 
     # ----------------------------------------------------------------------------- names, notes and artifacts

@@ -13,6 +13,7 @@ import json
 import re
 from collections.abc import Sized
 from datetime import timedelta
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -37,6 +38,12 @@ _REPR_LENGTH_MAX = 200
 _encoder = msgspec.json.Encoder(order="sorted", enc_hook=str)
 # Texts of objects name their address in memory, which says nothing and differs in each process.
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+# What `task_to_dict` looks at, beside class, `run` and tags.
+_shared = attrgetter(
+    "name", "max_retries", "retry_delay", "timeout", "trigger", "skip_on_upstream_skip", "cache_for",
+    "cache_key", "checkpoint", "log_stdout", "nout", "target", "result", "auto_generated", "is_secret",
+    "resource_role",
+)  # fmt: skip
 
 
 def flow_to_dict(flow: Flow) -> dict[str, Any]:
@@ -53,10 +60,10 @@ def flow_to_dict(flow: Flow) -> dict[str, Any]:
     slugs = flow.slugs
     reference = flow.reference_tasks()
     mapped = {edge.downstream_task for edge in flow.edges if edge.mapped}
-    signatures: dict[int, dict[str, Any]] = {}
+    describe = _Describer()
     tasks = []
     for task in flow.tasks:
-        described = task_to_dict(task, signatures)
+        described = describe(task)
         described["slug"], described["mapped"] = slugs[task], task in mapped
         tasks.append(described)
     return {
@@ -87,13 +94,25 @@ def flow_to_dict(flow: Flow) -> dict[str, Any]:
     }
 
 
-def task_to_dict(task: Task, signatures: dict[int, dict[str, Any]] | None = None) -> dict[str, Any]:
-    """
-    Return what is known of a task as plain data; `slug` is the task's own.
+class _Describer:
+    """Describes the tasks of one flow. Copies of a task differ in slug and tags only, mostly: made once."""
 
-    Args:
-        signatures: descriptions of signatures made before, by the signature's id; saves making them again.
-    """
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, ...], dict[str, Any]] = {}
+
+    def __call__(self, task: Task) -> dict[str, Any]:
+        if isinstance(task, Parameter | Constant):
+            return task_to_dict(task)
+        # By identity: the values live as long as the tasks, and comparing them may run the code of users.
+        key = (id(type(task)), id(vars(task).get("run")), *map(id, _shared(task)))
+        described = self._known.get(key)
+        if described is None:
+            described = self._known[key] = task_to_dict(task)
+        return {**described, "tags": sorted(task.tags)}
+
+
+def task_to_dict(task: Task) -> dict[str, Any]:
+    """Return what is known of a task as plain data; `slug` is the task's own."""
     retry_delay = task.retry_delay
     described = {
         "slug": task.slug,
@@ -116,7 +135,7 @@ def task_to_dict(task: Task, signatures: dict[int, dict[str, Any]] | None = None
         "auto_generated": task.auto_generated,
         "is_secret": task.is_secret,
         "resource_role": task.resource_role,
-        **_signature(run_signature(task.run).signature, signatures if signatures is not None else {}),
+        **_signature(run_signature(task.run).signature),
     }
     if isinstance(task, Parameter):
         described |= _parameter(task)
@@ -153,22 +172,19 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
     }
 
 
-def _signature(signature: Signature, known: dict[int, dict[str, Any]]) -> dict[str, Any]:
-    found = known.get(id(signature))
-    if found is None:
-        found = known[id(signature)] = {
-            "inputs": {
-                name: {
-                    "type": _annotation(parameter.annotation),
-                    "default": None if parameter.default is parameter.empty else _value(parameter.default),
-                    "required": parameter.default is parameter.empty,
-                }
-                for name, parameter in signature.parameters.items()
-                if parameter.kind is not parameter.VAR_KEYWORD
-            },
-            "outputs": _annotation(signature.return_annotation),
-        }
-    return found
+def _signature(signature: Signature) -> dict[str, Any]:
+    return {
+        "inputs": {
+            name: {
+                "type": _annotation(parameter.annotation),
+                "default": None if parameter.default is parameter.empty else _value(parameter.default),
+                "required": parameter.default is parameter.empty,
+            }
+            for name, parameter in signature.parameters.items()
+            if parameter.kind is not parameter.VAR_KEYWORD
+        },
+        "outputs": _annotation(signature.return_annotation),
+    }
 
 
 def _annotation(annotation: Any) -> str:

@@ -48,6 +48,10 @@ def start(home: Path, **fields: Any) -> Recorder:
     return Recorder.start(home, **(defaults | fields))
 
 
+def task_state(slug: str, index: int, state: str, **fields: Any) -> Event:
+    return Event(kind=Kind.TASK_STATE, slug=slug, index=index, state=state, **fields)
+
+
 def events(recorder: Recorder) -> list[Event]:
     assert recorder.folder is not None
     return list(read_events(recorder.folder / f"{recorder.epoch}.journal"))
@@ -113,9 +117,9 @@ def test_the_first_event_tells_all_that_is_known_at_the_start(tenuto_home: Path,
 def test_a_run_folds_to_what_was_told(tenuto_home: Path) -> None:
     recorder = start(tenuto_home)
     recorder.run_state("Running")
-    recorder.task_running("add-1", -1, 1, 0, {"x": "ab"}, "c")
+    recorder.task_state(task_state("add-1", -1, "Running", inputs={"x": "ab"}, code="c"))
     ref = recorder.keep("add-1", -1, [1, 2])
-    recorder.task_state("add-1", -1, "Success", message="m", seconds=0.5, result=ref)
+    recorder.task_state(task_state("add-1", -1, "Success", message="m", seconds=0.5, result=ref))
     recorder.run_state("Success", "All reference tasks succeeded.")
     recorder.close()
 
@@ -137,8 +141,8 @@ def test_a_run_folds_to_what_was_told(tenuto_home: Path) -> None:
 def test_a_plain_task_run_is_two_events(tenuto_home: Path) -> None:
     recorder = start(tenuto_home)
 
-    recorder.task_running("add-1", -1, 1, 0, {}, "c")
-    recorder.task_state("add-1", -1, "Success")
+    recorder.task_state(task_state("add-1", -1, "Running", code="c"))
+    recorder.task_state(task_state("add-1", -1, "Success"))
     recorder.close()
 
     assert [event.state for event in events(recorder)] == ["", "Running", "Success"]
@@ -186,7 +190,7 @@ def test_secrets_are_masked_in_all_that_is_recorded(tenuto_home: Path) -> None: 
     recorder.note("hunter2-hunter2", x="hunter2-hunter2")
     recorder.artifact("s", -1, "k", "hunter2-hunter2", ["hunter2-hunter2"])
     ref = recorder.keep("s", -1, "hunter2-hunter2")
-    recorder.task_state("s", -1, "Failed", message="hunter2-hunter2", result=ref)
+    recorder.task_state(task_state("s", -1, "Failed", message="hunter2-hunter2", result=ref))
     recorder.run_state("Failed", "hunter2-hunter2")
     recorder.close()
 
@@ -217,7 +221,7 @@ def test_two_runs_at_once_do_not_touch_each_other(tenuto_home: Path) -> None:
     for number in range(50):
         for recorder in (one, other):
             ref = recorder.keep("add-1", number, (number, recorder.flow_run_id))
-            recorder.task_state("add-1", number, "Success", result=ref)
+            recorder.task_state(task_state("add-1", number, "Success", result=ref))
     one.close()
     other.close()
 
@@ -238,11 +242,11 @@ def test_a_home_that_cannot_be_written_costs_one_warning(  # I-19
 
     recorder = start(tmp_path / "file" / "home", graph=b"{}")
     recorder.run_state("Running")
-    recorder.task_running("s", -1, 1, 0, {}, "")
+    recorder.task_state(task_state("s", -1, "Running", code=""))
     assert recorder.keep("s", -1, (1,)) is None
     assert len(recorder.put_object(b"x")) == 64
     assert recorder.log_handler(logging.INFO) is None
-    recorder.task_state("s", -1, "Success")
+    recorder.task_state(task_state("s", -1, "Success"))
     recorder.note("n")
     recorder.run_state("Success")
     recorder.close()
@@ -277,8 +281,8 @@ def test_a_disk_that_is_full_later_ends_the_record_with_one_warning(
     recorder.run_state("Running")
     with monkeypatch.context() as patch:
         failing_writes(patch)
-        recorder.task_running("s", -1, 1, 0, {}, "")
-        recorder.task_state("s", -1, "Success")
+        recorder.task_state(task_state("s", -1, "Running", code=""))
+        recorder.task_state(task_state("s", -1, "Success"))
 
     assert not recorder.recording
     assert not recorder.resumable
@@ -313,13 +317,14 @@ def test_user_code_runs_on_when_the_file_may_not_grow(tenuto_home: Path, allowed
     program = f"""
         import resource, sys
         from tenuto.journal.recorder import Recorder
+        from tests.unit.journal.test_recorder import task_state
         recorder = Recorder.start({str(tenuto_home)!r}, flow_run_id="0196b3a0-0000-7000-8000-000000000000",
                                   name="n", flow="f")
         resource.setrlimit(resource.RLIMIT_FSIZE, ({allowed}, resource.RLIM_INFINITY))
         for number in range(100):
-            recorder.task_running("s", number, 1, 0, {{"x": "0" * 64}}, "1" * 64)
+            recorder.task_state(task_state("s", number, "Running", inputs={{"x": "0" * 64}}, code="1" * 64))
             ref = recorder.keep("s", number, (number, "x" * number * 50))
-            recorder.task_state("s", number, "Success", result=ref)
+            recorder.task_state(task_state("s", number, "Success", result=ref))
         recorder.run_state("Success")
         recorder.close()
         print("the end")
@@ -341,10 +346,12 @@ def test_kill_9_leaves_every_event_that_was_recorded(tenuto_home: Path) -> None:
     program = f"""
         import os, signal
         from tenuto.journal.recorder import Recorder
+        from tests.unit.journal.test_recorder import task_state
         recorder = Recorder.start({str(tenuto_home)!r}, flow_run_id="0196b3a0-0000-7000-8000-000000000000",
                                   name="n", flow="f")
         for number in range(100):
-            recorder.task_state("s", number, "Success", result=recorder.keep("s", number, (number,)))
+            ref = recorder.keep("s", number, (number,))
+            recorder.task_state(task_state("s", number, "Success", result=ref))
         os.kill(os.getpid(), signal.SIGKILL)
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], check=False)
