@@ -26,6 +26,7 @@ __all__ = [
     "read_sidecar",
     "remove_sidecar",
     "sidecar_path",
+    "told",
     "write_atomic",
     "write_with_sidecar",
 ]
@@ -148,6 +149,11 @@ def remove_sidecar(path: Path | str) -> None:
 def is_storage_fault(error: BaseException | None) -> bool:
     """Say whether an error means that the disk is full, over quota or broken."""
     return isinstance(error, OSError) and error.errno in _STORAGE_FAULTS
+
+
+def told(error: OSError) -> str:
+    """Return what an error of the disk says, without the path."""
+    return error.strerror or str(error)
 
 
 def _write(

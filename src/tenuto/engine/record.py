@@ -48,8 +48,8 @@ class RunRecord:
         self.home = home
         self.continuation = continuation
         self.kept = 0
-        self._keep = recorder.keep  # Bound once: every runner holds them.
-        self._link = recorder.link
+        self._keep = recorder.keeper.keep  # Bound once: every runner holds them.
+        self._link = recorder.keeper.link
         self._codes: dict[object, str] = {}
         self._keeps_results = config.flows.keep_results != "never"
 

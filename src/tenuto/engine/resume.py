@@ -251,7 +251,7 @@ class Continuation:
         except (OSError, PrefectException, ValueError) as error:
             return f"{UNREADABLE} ({error})"
         run.digest = earlier.result.sha256  # Also where no room is left to link it.
-        run.ref = self.recorder.link(earlier.result, generation.folder, run.node.slug, run.index)
+        run.ref = self.recorder.keeper.link(earlier.result, generation.folder, run.node.slug, run.index)
         return Cached(f"Result of run {generation.name!r} reused.", result=value)
 
     def _load(self, run: TaskRun, ref: ResultRef, folder: Path) -> Any:

@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-import logging
-import os
-import shutil
-import stat
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-import msgspec
-
-from tenuto._base.files import ensure_private_dir, is_storage_fault
-from tenuto._base.ids import task_run_id
+from tenuto._base.files import ensure_private_dir, told
 from tenuto._base.logging import get_logger
 from tenuto._base.masking import mask
 from tenuto.configuration import config
 from tenuto.journal import retention
-from tenuto.journal.event import Event, Header, Kind, ResultRef
+from tenuto.journal.event import Event, Header, Kind
 from tenuto.journal.home import Home
+from tenuto.journal.keeper import Keeper
 from tenuto.journal.logs import RunLogHandler
 from tenuto.journal.process import distributions_sha256, this_process
 from tenuto.journal.recorded import recorded_values
 from tenuto.journal.settings import RecordSettings
 from tenuto.journal.states import FINAL_STATES, SUCCESSFUL_STATES
-from tenuto.journal.values import KEPT_FOLDER, NotKept, inline, is_file_name, keep_file
 from tenuto.journal.writer import JournalWriter
 
 __all__ = ["Recorder"]
@@ -44,8 +37,7 @@ class Recorder:
     Attributes:
         flow_run_id: the run's id.
         folder: the run's folder; None when the run is not recorded.
-        kept_bytes: bytes of kept files that this run has added.
-        kept_count: number of results that were kept or linked, inline ones included.
+        keeper: keeps the results of the run's tasks.
     """
 
     def __init__(
@@ -61,13 +53,10 @@ class Recorder:
         self.home = home
         self.settings = settings
         self.folder = home.run_folder(flow_run_id) if writer is not None else None
-        self.kept_bytes = 0
-        self.kept_count = 0
+        self.keeper = Keeper(home, flow_run_id, epoch, settings, is_open=writer is not None)
         self._writer = writer
         self._keeps = writer is not None and settings.keep_results != "never"
         self._final_state = ""
-        self._kept_ready = False
-        self._refusal_told = False
         self._warned = False
         self._log_handler: RunLogHandler | None = None
 
@@ -142,7 +131,7 @@ class Recorder:
         except OSError as error:
             _warn(
                 "This run is not recorded and cannot be resumed: %s. Check the folder %s.",
-                _told(error),
+                told(error),
                 place.path,
             )
             return cls(flow_run_id, place, None, settings, epoch)
@@ -218,109 +207,6 @@ class Recorder:
                 self._end_with(error)
         return hashlib.sha256(data).hexdigest()
 
-    # ------------------------------------------------------------------------------------------------ results
-
-    def keep(self, slug: str, index: int, value: object) -> ResultRef | None:
-        """
-        Keep a task's value, serialised now. None when it is not kept; one log line has then said why.
-
-        The caller decides which tasks' values are kept at all (`flows.keep_results`).
-        """
-        if not self.recording:
-            return None
-        ref = inline(value)
-        if ref is None:
-            outcome = self._keep_file(slug, index, value)
-            if isinstance(outcome, NotKept):
-                self._tell_not_kept(slug if index < 0 else f"{slug}[{index}]", outcome)
-                return None
-            self.kept_bytes += outcome.length
-            ref = outcome
-        self.kept_count += 1
-        return ref
-
-    def _tell_not_kept(self, name: str, outcome: NotKept) -> None:
-        # A disk that refuses one value refuses the next thousand too: that is told once.
-        level = logging.DEBUG if outcome.refused and self._refusal_told else logging.WARNING
-        self._refusal_told = self._refusal_told or outcome.refused
-        text = "Task '%s': its result is not kept, so that a resumed run repeats it: %s"
-        get_logger("Recorder").log(level, text, name, outcome.reason)
-
-    def _keep_file(self, slug: str, index: int, value: object) -> ResultRef | NotKept:
-        settings = self.settings
-        path = self._kept_path(slug, index)
-        problem = self._no_room()
-        if problem is not None:
-            return NotKept(problem, refused=True)
-        left = (settings.results_bytes_max or sys.maxsize) - self.kept_bytes
-        try:
-            self._make_kept_folder()
-        except OSError as error:
-            return NotKept(f"the disk refused it: {_told(error)}", refused=True)
-        outcome = keep_file(
-            value,
-            path,
-            min(settings.value_bytes_max, left),
-            allow_pickle=settings.allow_pickle,
-            durable=settings.durable,
-        )
-        if isinstance(outcome, NotKept) and outcome.over_cap and left < settings.value_bytes_max:
-            return NotKept("this run has kept as much as all runs together may (history.results_max_gb)")
-        return outcome
-
-    def link(self, ref: ResultRef, from_folder: Path | str, slug: str, index: int) -> ResultRef | None:
-        """
-        Take a kept result of another run over into this one: by hard link, else by copy.
-
-        Args:
-            ref: the result as recorded there.
-            from_folder: the other run's folder.
-
-        Returns:
-            The reference for this run's event; None when the file is gone, is another, or cannot be linked.
-        """
-        if not self.recording or ref.kind != "kept":
-            self.kept_count += self.recording
-            return ref
-        if not is_file_name(ref.location):
-            return None
-        source = Path(from_folder) / KEPT_FOLDER / ref.location
-        target = self._kept_path(slug, index)
-        try:
-            status = os.lstat(source)
-            if not stat.S_ISREG(status.st_mode) or status.st_size != ref.length:
-                return None
-            self._make_kept_folder()
-            _link_or_copy(source, target)
-        except OSError as error:
-            get_logger("Recorder").warning(
-                "Task '%s': its kept result cannot be taken over: %s", slug, _told(error)
-            )
-            return None
-        self.kept_count += 1
-        return msgspec.structs.replace(ref, location=target.name)
-
-    def _kept_path(self, slug: str, index: int) -> Path:
-        folder = self.folder or self.home.run_folder(self.flow_run_id)
-        return folder / KEPT_FOLDER / f"{task_run_id(self.flow_run_id, slug, index)}.{self.epoch}"
-
-    def _make_kept_folder(self) -> None:
-        if not self._kept_ready and self.folder is not None:
-            ensure_private_dir(self.folder / KEPT_FOLDER)
-            retention.mark_kept(self.home, self.folder)
-            self._kept_ready = True
-
-    def _no_room(self) -> str | None:
-        """Look at the disk; one system call, made only when a file is about to be written."""
-        try:
-            usage = shutil.disk_usage(self.home.path)
-        except OSError as error:
-            return f"the disk cannot be asked for its free space: {_told(error)}"
-        if usage.free * 100 < usage.total * self.settings.min_free_percent:
-            percent = self.settings.min_free_percent
-            return f"less than {percent:g} % of the disk is free (history.min_free_percent)"
-        return None
-
     # --------------------------------------------------------------------------------------- logs and the end
 
     def log_handler(self, level: int) -> RunLogHandler | None:
@@ -330,7 +216,7 @@ class Recorder:
                 path = self.folder / f"{self.epoch}.logs.jsonl"
                 self._log_handler = RunLogHandler(path, self.flow_run_id, level)
             except OSError as error:
-                _warn("The log of this run is not recorded: %s.", _told(error))
+                _warn("The log of this run is not recorded: %s.", told(error))
         return self._log_handler
 
     def close(self) -> None:
@@ -345,7 +231,8 @@ class Recorder:
             return
         self._warned = True  # What comes after the end, from a thread left over, is dropped without a word.
         self._writer.close()
-        if self._kept_ready:
+        self.keeper.is_open = False
+        if self.keeper.has_files:
             succeeded = self._final_state in SUCCESSFUL_STATES
             retention.after_run(self.home, self.settings, self.folder, succeeded)
 
@@ -366,9 +253,10 @@ class Recorder:
     def _ended(self) -> None:
         if not self._warned and self._writer is not None and self._writer.broken is not None:
             self._warned = True
+            self.keeper.is_open = False
             _warn(
                 "The record of this run ends here: %s. The run goes on, but it cannot be resumed.",
-                _told(self._writer.broken),
+                told(self._writer.broken),
             )
 
 
@@ -398,30 +286,6 @@ def _file_sha256(path: str) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except (OSError, ValueError):  # ValueError: a name with NUL.
         return ""
-
-
-def _link_or_copy(source: Path, target: Path) -> None:
-    """
-    Give a file a second name, or copy it where that is not possible.
-
-    The target may exist from an attempt before. Linked files are never written to, so it is unlinked first.
-    """
-    target.unlink(missing_ok=True)
-    try:
-        os.link(source, target)
-    except OSError as error:
-        if is_storage_fault(error):
-            raise
-        try:
-            shutil.copyfile(source, target)
-            os.chmod(target, 0o600)
-        except OSError:
-            target.unlink(missing_ok=True)
-            raise
-
-
-def _told(error: OSError) -> str:
-    return error.strerror or str(error)
 
 
 def _warn(text: str, *values: object) -> None:

@@ -118,7 +118,7 @@ def test_a_run_folds_to_what_was_told(tenuto_home: Path) -> None:
     recorder = start(tenuto_home)
     recorder.run_state("Running")
     recorder.task_state(task_state("add-1", -1, "Running", inputs={"x": "ab"}, code="c"))
-    ref = recorder.keep("add-1", -1, [1, 2])
+    ref = recorder.keeper.keep("add-1", -1, [1, 2])
     recorder.task_state(task_state("add-1", -1, "Success", message="m", seconds=0.5, result=ref))
     recorder.run_state("Success", "All reference tasks succeeded.")
     recorder.close()
@@ -166,7 +166,7 @@ def test_names_notes_and_artifacts_are_recorded(tenuto_home: Path) -> None:
 
 def test_everything_is_private(tenuto_home: Path) -> None:
     recorder = start(tenuto_home, graph=b"{}")
-    recorder.keep("add-1", -1, (1, 2))
+    recorder.keeper.keep("add-1", -1, (1, 2))
     recorder.log_handler(logging.INFO)
     recorder.close()
 
@@ -189,7 +189,7 @@ def test_secrets_are_masked_in_all_that_is_recorded(tenuto_home: Path) -> None: 
     recorder.run_name("hunter2-hunter2")
     recorder.note("hunter2-hunter2", x="hunter2-hunter2")
     recorder.artifact("s", -1, "k", "hunter2-hunter2", ["hunter2-hunter2"])
-    ref = recorder.keep("s", -1, "hunter2-hunter2")
+    ref = recorder.keeper.keep("s", -1, "hunter2-hunter2")
     recorder.task_state(task_state("s", -1, "Failed", message="hunter2-hunter2", result=ref))
     recorder.run_state("Failed", "hunter2-hunter2")
     recorder.close()
@@ -220,7 +220,7 @@ def test_two_runs_at_once_do_not_touch_each_other(tenuto_home: Path) -> None:
     one, other = start(tenuto_home), start(tenuto_home)
     for number in range(50):
         for recorder in (one, other):
-            ref = recorder.keep("add-1", number, (number, recorder.flow_run_id))
+            ref = recorder.keeper.keep("add-1", number, (number, recorder.flow_run_id))
             recorder.task_state(task_state("add-1", number, "Success", result=ref))
     one.close()
     other.close()
@@ -243,7 +243,7 @@ def test_a_home_that_cannot_be_written_costs_one_warning(  # I-19
     recorder = start(tmp_path / "file" / "home", graph=b"{}")
     recorder.run_state("Running")
     recorder.task_state(task_state("s", -1, "Running", code=""))
-    assert recorder.keep("s", -1, (1,)) is None
+    assert recorder.keeper.keep("s", -1, (1,)) is None
     assert len(recorder.put_object(b"x")) == 64
     assert recorder.log_handler(logging.INFO) is None
     recorder.task_state(task_state("s", -1, "Success"))
@@ -286,7 +286,7 @@ def test_a_disk_that_is_full_later_ends_the_record_with_one_warning(
 
     assert not recorder.recording
     assert not recorder.resumable
-    assert recorder.keep("s", -1, 1) is None
+    assert recorder.keeper.keep("s", -1, 1) is None
     recorder.run_state("Success")  # There is room again: how the run ended can be told.
     recorder.close()
 
@@ -323,7 +323,7 @@ def test_user_code_runs_on_when_the_file_may_not_grow(tenuto_home: Path, allowed
         resource.setrlimit(resource.RLIMIT_FSIZE, ({allowed}, resource.RLIM_INFINITY))
         for number in range(100):
             recorder.task_state(task_state("s", number, "Running", inputs={{"x": "0" * 64}}, code="1" * 64))
-            ref = recorder.keep("s", number, (number, "x" * number * 50))
+            ref = recorder.keeper.keep("s", number, (number, "x" * number * 50))
             recorder.task_state(task_state("s", number, "Success", result=ref))
         recorder.run_state("Success")
         recorder.close()
@@ -350,7 +350,7 @@ def test_kill_9_leaves_every_event_that_was_recorded(tenuto_home: Path) -> None:
         recorder = Recorder.start({str(tenuto_home)!r}, flow_run_id="0196b3a0-0000-7000-8000-000000000000",
                                   name="n", flow="f")
         for number in range(100):
-            ref = recorder.keep("s", number, (number,))
+            ref = recorder.keeper.keep("s", number, (number,))
             recorder.task_state(task_state("s", number, "Success", result=ref))
         os.kill(os.getpid(), signal.SIGKILL)
     """
@@ -370,7 +370,7 @@ def test_kill_9_leaves_every_event_that_was_recorded(tenuto_home: Path) -> None:
 def test_what_is_not_kept_is_told_in_one_line(tenuto_home: Path, warnings: list[logging.LogRecord]) -> None:
     recorder = start(tenuto_home)
 
-    assert recorder.keep("load-1", 3, (number for number in range(3))) is None
+    assert recorder.keeper.keep("load-1", 3, (number for number in range(3))) is None
     recorder.close()
 
     [record] = warnings
@@ -383,7 +383,7 @@ def test_what_is_not_kept_is_told_in_one_line(tenuto_home: Path, warnings: list[
 def test_a_kept_file_is_named_after_task_run_and_epoch(tenuto_home: Path) -> None:
     recorder = start(tenuto_home, epoch=2)
 
-    ref = recorder.keep("a-1", 0, (1,))
+    ref = recorder.keeper.keep("a-1", 0, (1,))
     recorder.close()
 
     assert ref is not None
@@ -399,8 +399,8 @@ def test_one_value_is_kept_up_to_the_cap_of_the_settings(
     config.flows.keep_results_max_mb = 1
     recorder = start(tenuto_home)
 
-    assert recorder.keep("a-1", -1, np.zeros(100_000)) is not None
-    assert recorder.keep("a-2", -1, np.zeros(200_000)) is None
+    assert recorder.keeper.keep("a-1", -1, np.zeros(100_000)) is not None
+    assert recorder.keeper.keep("a-2", -1, np.zeros(200_000)) is None
     recorder.close()
 
     assert "larger than 1 MB" in warnings[0].getMessage()
@@ -411,9 +411,9 @@ def test_a_run_keeps_no_more_than_all_runs_together_may(
 ) -> None:
     recorder = start(tenuto_home, settings=RecordSettings(results_bytes_max=1_000_000))
 
-    assert recorder.keep("a-1", -1, np.zeros(100_000)) is not None
-    assert recorder.keep("a-2", -1, np.zeros(100_000)) is None
-    assert recorder.keep("a-3", -1, np.zeros(10_000)) is not None
+    assert recorder.keeper.keep("a-1", -1, np.zeros(100_000)) is not None
+    assert recorder.keeper.keep("a-2", -1, np.zeros(100_000)) is None
+    assert recorder.keeper.keep("a-3", -1, np.zeros(10_000)) is not None
     recorder.close()
 
     assert "results_max_gb" in warnings[0].getMessage()
@@ -431,9 +431,9 @@ def test_nothing_is_kept_when_the_disk_is_nearly_full(
     monkeypatch.setattr(shutil, "disk_usage", usage)
     recorder = start(tenuto_home)
 
-    assert recorder.keep("a-1", -1, 1) is not None  # Inline: the disk is not asked.
+    assert recorder.keeper.keep("a-1", -1, 1) is not None  # Inline: the disk is not asked.
     assert asked == []
-    assert recorder.keep("a-1", -1, (1,)) is None
+    assert recorder.keeper.keep("a-1", -1, (1,)) is None
     recorder.close()
 
     assert "less than 10 %" in warnings[0].getMessage()
@@ -451,7 +451,7 @@ def test_a_run_is_resumable_only_where_results_are_kept(tenuto_home: Path) -> No
 
 def two_runs(home: Path, value: object) -> tuple[Recorder, ResultRef, Recorder]:
     old = start(home)
-    ref = old.keep("a-1", -1, value)
+    ref = old.keeper.keep("a-1", -1, value)
     old.close()
     assert ref is not None
     return old, ref, start(home)
@@ -462,7 +462,7 @@ def test_a_reused_result_is_linked_into_the_new_run(tenuto_home: Path) -> None:
     assert old.folder is not None
     assert new.folder is not None
 
-    linked = new.link(ref, old.folder, "a-1", -1)
+    linked = new.keeper.link(ref, old.folder, "a-1", -1)
     new.close()
 
     assert linked is not None
@@ -483,7 +483,7 @@ def test_where_links_cannot_be_made_the_file_is_copied(
     assert new.folder is not None
     monkeypatch.setattr(os, "link", no_links)
 
-    linked = new.link(ref, old.folder, "a-1", -1)
+    linked = new.keeper.link(ref, old.folder, "a-1", -1)
     new.close()
 
     assert linked is not None
@@ -495,9 +495,9 @@ def test_inline_results_and_those_of_a_result_class_are_taken_as_they_are(tenuto
     old, ref, new = two_runs(tenuto_home, 5)
     assert old.folder is not None
 
-    assert new.link(ref, old.folder, "a-1", -1) == ref
+    assert new.keeper.link(ref, old.folder, "a-1", -1) == ref
     other = ResultRef("result", "x/y.pickle", "tenuto.engine.serializers.PickleSerializer")
-    assert new.link(other, old.folder, "a-1", -1) == other
+    assert new.keeper.link(other, old.folder, "a-1", -1) == other
     new.close()
 
 
@@ -513,7 +513,7 @@ def test_a_result_that_is_not_there_any_more_is_not_linked(tenuto_home: Path, da
     else:
         ref.location = "../1.journal"
 
-    assert new.link(ref, old.folder, "a-1", -1) is None
+    assert new.keeper.link(ref, old.folder, "a-1", -1) is None
     new.close()
 
 
@@ -521,10 +521,10 @@ def test_a_result_may_be_taken_over_twice(tenuto_home: Path) -> None:
     old, ref, new = two_runs(tenuto_home, (1, 2))
     assert old.folder is not None
     assert new.folder is not None
-    new.keep("a-1", -1, (3, 4))
+    new.keeper.keep("a-1", -1, (3, 4))
 
-    assert new.link(ref, old.folder, "a-1", -1) is not None
-    linked = new.link(ref, old.folder, "a-1", -1)
+    assert new.keeper.link(ref, old.folder, "a-1", -1) is not None
+    linked = new.keeper.link(ref, old.folder, "a-1", -1)
     new.close()
 
     assert linked is not None
@@ -534,9 +534,9 @@ def test_a_result_may_be_taken_over_twice(tenuto_home: Path) -> None:
 def test_a_new_result_never_changes_the_run_that_it_was_linked_from(tenuto_home: Path) -> None:
     old, ref, new = two_runs(tenuto_home, (1, 2))
     assert old.folder is not None
-    new.link(ref, old.folder, "a-1", -1)
+    new.keeper.link(ref, old.folder, "a-1", -1)
 
-    new.keep("a-1", -1, (3, 4))
+    new.keeper.keep("a-1", -1, (3, 4))
     new.close()
 
     assert load(ref, old.folder) == (1, 2)

@@ -274,7 +274,7 @@ def test_runs_in_a_row_keep_the_results_of_the_last_one(tenuto_home: Path) -> No
     ids = [run_id(NOW + number) for number in range(4)]
     for number, found in enumerate(ids):
         recorder = Recorder.start(tenuto_home, flow_run_id=found, name="n", flow="f")
-        recorder.keep("a-1", -1, (number,))
+        recorder.keeper.keep("a-1", -1, (number,))
         recorder.run_state("Success")
         recorder.close()
 
