@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-__all__ = ["MASK", "mask", "register_secret"]
+__all__ = ["MASK", "known_secrets", "mask", "register_forms", "register_secret"]
 
 MASK = "****"
 _LENGTH_MIN = 4
@@ -22,8 +22,18 @@ def register_secret(value: object) -> None:
 
     Values shorter than four characters are not registered: hiding them would blacken ordinary text.
     """
+    register_forms(_all_forms(value))
+
+
+def known_secrets() -> list[str]:
+    """Return every text that `mask` hides, for another process that works for the same run."""
+    return list(_forms)
+
+
+def register_forms(forms: Iterable[str]) -> None:
+    """Have `mask` hide these texts: what `known_secrets` gave elsewhere."""
     global _pattern
-    found = set(_all_forms(value)) - _forms
+    found = set(forms) - _forms
     if found:
         _forms.update(found)
         # The longest first: a secret that contains another one must be replaced whole.

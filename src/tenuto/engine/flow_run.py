@@ -14,12 +14,13 @@ from tenuto._base.datetimes import utc_now
 from tenuto._base.logging import get_logger
 from tenuto.core.nodes import Constant
 from tenuto.engine.agenda import Agenda
-from tenuto.engine.attempt import Attempt, perform
+from tenuto.engine.attempt import Attempt, Surroundings, perform
 from tenuto.engine.sources import Children, Sources, source_for
 from tenuto.engine.state import Cached, Looped, Mapped, Pending, Resume, Scheduled, State, Success
 from tenuto.engine.task_run import NO_INDEX, TaskNode, TaskRun
 from tenuto.engine.task_runner import count_attempt, loop
 from tenuto.engine.transitions import Outcome
+from tenuto.exceptions import PrefectException, TaskTimeoutSignal
 
 if TYPE_CHECKING:
     from tenuto.core.edge import Edge
@@ -63,14 +64,16 @@ class FlowRun:
         slugs, constants, result = flow.slugs, flow.constants, flow.result
         make_runner = self.runner.task_runner_cls
         prepare = self.record.prepare if self.record is not None and self.record.is_open else None
-        values = current_context.current()
+        values = Surroundings(current_context.current())
         nodes: dict[Task, TaskNode] = {}
         for order, task in enumerate(flow.sorted_tasks()):
             runner = make_runner(task, state_handlers=runner_handlers, flow_result=result)
             slug = runner.slug = slugs[task]
             if task in constants:
                 runner.constants = constants[task]
-            runner.flow_context = {**values, **task_contexts[task]} if task in task_contexts else values
+            runner.flow_context = values
+            if task in task_contexts:
+                runner.flow_context = Surroundings({**values, **task_contexts[task]})
             if prepare is not None:
                 prepare(runner)
             node = nodes[task] = TaskNode(task, slug, order, runner)
@@ -100,12 +103,14 @@ class FlowRun:
     def work(self, executor: Executor) -> None:
         """Run all that can run; return when all is finished or, in a single pass, waits."""
         self.executor = executor
+        slots = sys.maxsize if executor.slots is None else executor.slots
+        self.agenda.deepest_first = executor.slots is not None
         for node in self.nodes.values():
             if node.held_by == 0:
                 self._admit(node.run)
         while True:
             now = utc_now() if self.agenda.next_due is not None else None
-            run = self.agenda.next_ready(now)
+            run = self.agenda.next_ready(now) if self.in_flight < slots else None
             if run is not None:
                 self._take_up(run)
                 while self.in_flight and not self.outcomes.empty():
@@ -221,25 +226,29 @@ class FlowRun:
         except queue.Empty:
             return
         self.in_flight -= 1
-        outcome = self._outcome_of(handle)
         token = current_context.enter(run.node.runner.context_for(run))
         try:
-            self._conclude(run, attempt, outcome)
+            self._conclude(run, attempt, self._outcome_of(run, handle))
         finally:
             current_context.leave(token)
 
-    def _outcome_of(self, handle: Any) -> Outcome:
+    def _outcome_of(self, run: TaskRun, handle: Any) -> Outcome:
         try:
             outcome: Outcome = (
                 handle.result() if hasattr(handle, "add_done_callback") else self.executor.wait(handle)
             )
+        except TaskTimeoutSignal as error:  # Its worker had to be killed.
+            return Outcome(error=error)
         except Exception as error:
             # The attempt itself answers with an outcome. What is raised here befell its worker, or its way
             # there and back; it fails this task, and the others go on.
             if current_context.current().get("raise_on_exception"):
                 raise
-            self.logger.exception("Unexpected error: %r", error)
-            return Outcome(error=error)
+            if isinstance(error, PrefectException):
+                self.logger.error("Task '%s': %s", run.name, error)
+            else:
+                self.logger.exception("Unexpected error: %r", error)
+            return Outcome(error=error, cause=getattr(error, "cause", ""))
         return outcome
 
     def _conclude(self, run: TaskRun, attempt: Attempt, outcome: Outcome) -> None:

@@ -23,7 +23,7 @@ from tenuto.configuration import config
 from tenuto.core.edge import Edge
 from tenuto.core.nodes import Constant
 from tenuto.engine import caching
-from tenuto.engine.attempt import Attempt, Body, is_coroutine_function, perform
+from tenuto.engine.attempt import Attempt, Body, is_coroutine_function, perform, template_values
 from tenuto.engine.result import Result, ResultNotImplementedError
 from tenuto.engine.runner import Runner
 from tenuto.engine.signals import ENDRUN
@@ -235,7 +235,7 @@ class TaskRunner(Runner):
         values: dict[str, Any] = {}
         cached = None
         if self.has_extras or run.state.is_cached():
-            values = self._template_values(inputs)
+            values = template_values(current_context.current(), inputs)
             if self.task.task_run_name is not None:
                 self._set_run_name(run, values)
             cached = self._find_result(run, inputs, values)
@@ -259,8 +259,8 @@ class TaskRunner(Runner):
         if body is None:
             task = self.task
             special = bool(task.timeout or task.log_stdout or is_coroutine_function(task.run))
-            body = self._body = Body(task, self.slug, special, self.keep)
-        return Attempt(body, index, inputs, current_context.current(), write_to, values)
+            body = self._body = Body(task, self.slug, special, self.keep, self.flow_context)
+        return Attempt(body, index, inputs, current_context.current(), write_to)
 
     def _written_result(self) -> Result | None:
         """Return the Result that the value is to be written to, None if it is not (R-CKPT-1, R-CKPT-3)."""
@@ -283,14 +283,6 @@ class TaskRunner(Runner):
                 raise error
             self.logger.error("%s", refused.message if refused else error, exc_info=error)
         return refused
-
-    def _template_values(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what fills templates. Rising precedence: parameters, context, inputs (R-RES-8)."""
-        surrounding = current_context.current()
-        values = {**surrounding.get("parameters", {}), **surrounding, **inputs}
-        values.setdefault("task_loop_count", 1)
-        values.pop("self", None)  # R-RES-11
-        return values
 
     def _set_run_name(self, run: TaskRun, values: dict[str, Any]) -> None:
         name = self.task.task_run_name

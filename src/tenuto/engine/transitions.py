@@ -63,7 +63,8 @@ class Outcome:
 
     Exactly one of `value` and `error` counts: a value when `error` is None. `result` is the value in the
     task's own Result, with its location, when it was written. `write_error` says that the body succeeded and
-    its result could not be stored, `storage_fault` that the disk was why. `kept` is the reference of the copy
+    its result could not be stored; `cause` what went wrong around the code, if anything did (`storage`,
+    `crashed`). `kept` is the reference of the copy
     kept for a resume, `seconds` the duration of the body.
     """
 
@@ -71,7 +72,7 @@ class Outcome:
     error: BaseException | None = None
     result: Result | None = None
     write_error: Exception | None = None
-    storage_fault: bool = False
+    cause: str = ""
     kept: ResultRef | None = None
     seconds: float = 0.0
 
@@ -109,8 +110,8 @@ def cause_of(state: State, outcome: Outcome | None) -> str:
         return "upstream"
     if isinstance(state, TimedOut):
         return "timeout"
-    if outcome is not None and outcome.storage_fault:
-        return "storage"
+    if outcome is not None and outcome.cause:
+        return outcome.cause
     return "code-error"
 
 

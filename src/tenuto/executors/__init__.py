@@ -1,6 +1,23 @@
 """Where task bodies run: one module per kind, beside the interface in `base`."""
 
+from typing import TYPE_CHECKING
+
+from tenuto._base.importtools import lazy_names
 from tenuto.executors.base import Executor
 from tenuto.executors.local import LocalExecutor
 
-__all__ = ["Executor", "LocalExecutor"]
+if TYPE_CHECKING:
+    from tenuto.executors.dask import LocalDaskExecutor
+    from tenuto.executors.processes import ProcessExecutor
+    from tenuto.executors.threads import ThreadExecutor
+
+__all__ = ["Executor", "LocalDaskExecutor", "LocalExecutor", "ProcessExecutor", "ThreadExecutor"]
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "LocalDaskExecutor": "tenuto.executors.dask",
+        "ProcessExecutor": "tenuto.executors.processes",
+        "ThreadExecutor": "tenuto.executors.threads",
+    },
+)

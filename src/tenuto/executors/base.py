@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["Executor"]
+__all__ = ["Executor", "resolved"]
 
 
 class Executor:
@@ -20,6 +21,9 @@ class Executor:
 
     places_work = True
     """Whether `submit` looks at `extra_context`; where not, the runner does not put it together."""
+
+    slots: int | None = None
+    """How many calls the runner hands over before one has come back; None: all that are ready."""
 
     @contextmanager
     def start(self) -> Iterator[None]:
@@ -48,3 +52,12 @@ class Executor:
 
     def __repr__(self) -> str:
         return f"<Executor: {type(self).__name__}>"
+
+
+def resolved(futures: Any) -> Any:
+    """Return any nesting of lists, tuples and dicts with the values of the futures in it; waits for them."""
+    if isinstance(futures, list | tuple):
+        return type(futures)(map(resolved, futures))
+    if isinstance(futures, dict):
+        return {key: resolved(future) for key, future in futures.items()}
+    return futures.result() if isinstance(futures, Future) else futures

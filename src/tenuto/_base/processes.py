@@ -1,0 +1,52 @@
+"""Processes with all that they have started."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import psutil
+
+__all__ = ["kill_children", "kill_tree"]
+
+_END_SECONDS = 5.0
+
+
+def kill_tree(pid: int) -> None:
+    """Kill a process and everything below it; return when it is gone, or after five seconds."""
+    import psutil  # Late: most processes never kill another one.
+
+    try:
+        process = psutil.Process(pid)
+    except psutil.NoSuchProcess:
+        return
+    _kill([process, *_below(process)])
+
+
+def kill_children() -> None:
+    """Kill everything that this process has started, and what that has started."""
+    import psutil
+
+    _kill(_below(psutil.Process()))
+
+
+def _below(process: psutil.Process) -> list[psutil.Process]:
+    import psutil
+
+    try:
+        return process.children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _kill(processes: Iterable[psutil.Process]) -> None:
+    import psutil
+
+    killed = list(processes)
+    for process in killed:
+        try:
+            process.kill()
+        except psutil.NoSuchProcess:
+            pass  # It has ended by itself meanwhile.
+    psutil.wait_procs(killed, timeout=_END_SECONDS)
