@@ -293,7 +293,7 @@ def test_resume_from_any_cut_off_record_agrees_with_the_reference(monkeypatch: p
 
     # What is small is kept in the record itself; here all is kept in files, so that they can be spoiled.
     with monkeypatch.context() as patch:
-        patch.setattr("tenuto.journal.recorder.inline", lambda value: None)
+        patch.setattr("tenuto.journal.keeper.inline", lambda value: None)
         agree()
     assert seen["taken over"] >= 40, seen
 
