@@ -18,6 +18,7 @@ from tenuto.engine.task_run import NO_INPUTS
 from tenuto.engine.transitions import cause_of
 from tenuto.journal.event import ErrorInfo, Event, Kind, ResultRef
 from tenuto.journal.fingerprint import fingerprint
+from tenuto.journal.process import host_name
 from tenuto.journal.recorded import is_secret_name
 
 if TYPE_CHECKING:
@@ -108,6 +109,9 @@ class RunRecord:
             run.ref = _written_ref(state._result)
         if outcome is not None:
             event.seconds = outcome.seconds
+            if outcome.pid:
+                event.pid = outcome.pid
+                event.host = "" if outcome.host == host_name() else outcome.host
         else:  # Nothing has told these before: there was no `Running`.
             event.inputs, event.code = run.inputs, runner.code
         event.result = ref = run.ref
@@ -118,6 +122,8 @@ class RunRecord:
             if runner.task.cache_for is not None and outcome is not None:
                 caching.index(self.home, runner, self.recorder.flow_run_id, run)
             run.digest, run.ref, run.inputs = ref.sha256, None, NO_INPUTS
+        elif outcome is not None:
+            run.digest = outcome.digest
 
     @staticmethod
     def _event(run: TaskRun, state_name: str) -> Event:
@@ -154,7 +160,8 @@ def _add_particulars(event: Event, state: State, outcome: Outcome | None) -> Non
         event.cause = cause_of(state, outcome)
         error = state.result
     if isinstance(error, Exception):
-        event.error = ErrorInfo.from_exception(error)
+        text = outcome.error_text if outcome is not None and outcome.error is error else None
+        event.error = text or ErrorInfo.from_exception(error)
     if isinstance(state, Scheduled):
         event.start_time = _microseconds(state.start_time)
     elif isinstance(state, Cached):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tenuto._base.digests import combine, digest
 from tenuto._base.logging import get_logger
+from tenuto.engine.result.remote import RemoteValue
 from tenuto.engine.state import Cached, Mapped, Skipped, State, Success
 from tenuto.engine.transitions import is_mappable
 
@@ -42,8 +43,8 @@ class Source:
         return self.node.run.state
 
     def value(self, index: int) -> Any:
-        """Return the value that the task run gets."""
-        return self.node.run.state.result
+        """Return the value that the task run gets, or where it lies (a `RemoteValue`)."""
+        return self.node.run.state.carried
 
     def digest(self, index: int) -> str:
         """Return the digest of that value."""
@@ -108,7 +109,7 @@ class Children(Source):
         return self.children[index].state
 
     def value(self, index: int) -> Any:
-        return self.children[index].state.result
+        return self.children[index].state.carried
 
     def digest(self, index: int) -> str:
         return self.children[index].output_digest()
@@ -122,7 +123,7 @@ class Items(Source):
 
     __slots__ = ("values",)
 
-    def __init__(self, node: TaskNode, values: Sequence[Any]) -> None:
+    def __init__(self, node: TaskNode, values: Sequence[Any] | RemoteValue) -> None:
         super().__init__(node)
         self.values = values
 
@@ -186,7 +187,9 @@ def source_for(edge: Edge, node: TaskNode) -> Source:
         return Entries(node) if edge.flattened else Children(node)
     if not isinstance(state, Success):
         return Source(node)
-    values = flatten_value(node) if edge.flattened else state.result
+    values = flatten_value(node) if edge.flattened else state.carried
+    if isinstance(values, RemoteValue):
+        return Unmappable(node) if values.length is None else Items(node, values)
     return Items(node, values) if is_mappable(values) else Unmappable(node)
 
 

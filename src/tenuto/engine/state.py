@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 from tenuto._base.context import context as run_context
 from tenuto._base.datetimes import ensure_aware, utc_now
 from tenuto.engine.result.base import NoResult, NoResultType, Result, is_same
+from tenuto.engine.result.remote import RemoteValue, fetched
 
 __all__ = [
     "Cached",
@@ -110,14 +111,24 @@ class State:
 
     @property
     def result(self) -> Any:
-        """The value inside the state's `Result`. Setting it to a `Result` keeps that one."""
-        held = self._held
-        # By `type`: a user's value may be a proxy whose `__class__` raises.
-        return held.value if issubclass(type(held), Result) else held
+        """
+        The value inside the state's `Result`. Setting it to a `Result` keeps that one.
+
+        A value that an executor has left on a worker is fetched now.
+        """
+        carried = self.carried
+        return carried.fetch() if issubclass(type(carried), RemoteValue) else carried
 
     @result.setter
     def result(self, value: Any) -> None:
         self._held = value
+
+    @property
+    def carried(self) -> Any:
+        """What the engine hands on: the value, or a `RemoteValue` that says where it lies."""
+        held = self._held
+        # By `type`: a user's value may be a proxy whose `__class__` raises.
+        return held.value if issubclass(type(held), Result) else held
 
     @property
     def _result(self) -> Result:
@@ -623,7 +634,15 @@ _on_trial: ContextVar[tuple[BaseException, ...]] = ContextVar("tenuto.on_trial",
 
 
 def _portable(held: Any) -> Any:
-    """Return what a pickled state carries as its result: a text for an exception that cannot be pickled."""
+    """
+    Return what a pickled state carries as its result.
+
+    That is a text for an exception that cannot be pickled, and for a value that lies on a worker the value.
+    """
+    if isinstance(held, Result) and isinstance(held.value, RemoteValue):
+        held = held.copy()
+        held.value = held.value.fetch()
+    held = fetched(held)
     error = held.value if isinstance(held, Result) else held
     if not isinstance(error, BaseException) or any(error is other for other in _on_trial.get()):
         return held

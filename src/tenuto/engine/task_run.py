@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tenuto._base.digests import combine, digest, provenance
+from tenuto.engine.result.remote import RemoteList, RemoteValue
 from tenuto.engine.state import Mapped, Pending, State, Success
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class TaskRun:
         if self.digest is None:
             state = self.state
             if isinstance(state, Success):
-                self.digest = digest(state.result) or provenance(self.node.runner.code, self.inputs)
+                self.digest = digest(state.carried) or provenance(self.node.runner.code, self.inputs)
             else:
                 # What is handed on is the failure, which is not what the same code and inputs give otherwise.
                 kinds = [type(state).__name__, type(state.result).__name__]
@@ -143,7 +144,9 @@ class TaskNode:
         assert self.children is not None
         assert isinstance(mapped, Mapped)
         mapped.map_states = [child.state for child in self.children]
-        mapped.result = [state.result for state in mapped.map_states]
+        results = [state.carried for state in mapped.map_states]
+        is_remote = any(isinstance(result, RemoteValue) for result in results)
+        mapped.result = RemoteList(results) if is_remote else results
 
     def final_states(self) -> list[State]:
         """Return the states that count for the flow run: the children's of a mapped task, else its own."""

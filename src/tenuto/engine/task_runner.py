@@ -25,6 +25,7 @@ from tenuto.core.nodes import Constant
 from tenuto.engine import caching
 from tenuto.engine.attempt import Attempt, Body, is_coroutine_function, perform, template_values
 from tenuto.engine.result import Result, ResultNotImplementedError
+from tenuto.engine.result.remote import RemoteValue, fetched
 from tenuto.engine.runner import Runner
 from tenuto.engine.signals import ENDRUN
 from tenuto.engine.sources import Source, Sources, Unmappable
@@ -235,6 +236,7 @@ class TaskRunner(Runner):
         values: dict[str, Any] = {}
         cached = None
         if self.has_extras or run.state.is_cached():
+            inputs = self._with_fetched(inputs)
             values = template_values(current_context.current(), inputs)
             if self.task.task_run_name is not None:
                 self._set_run_name(run, values)
@@ -261,6 +263,18 @@ class TaskRunner(Runner):
             special = bool(task.timeout or task.log_stdout or is_coroutine_function(task.run))
             body = self._body = Body(task, self.slug, special, self.keep, self.flow_context)
         return Attempt(body, index, inputs, current_context.current(), write_to)
+
+    def _with_fetched(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        """Return the inputs; those that templates name, or the cache is looked up by, are brought here."""
+        if not any(isinstance(value, RemoteValue) for value in inputs.values()):
+            return inputs
+        task = self.task
+        location = self.result.location if self.result is not None else None
+        templates = [template for template in (task.task_run_name, task.target, location) if template]
+        if task.cache_for is not None or not all(isinstance(template, str) for template in templates):
+            return {name: fetched(value) for name, value in inputs.items()}
+        named = {name for template in templates for name in _names_in(str(template))}
+        return {name: fetched(value) if name in named else value for name, value in inputs.items()}
 
     def _written_result(self) -> Result | None:
         """Return the Result that the value is to be written to, None if it is not (R-CKPT-1, R-CKPT-3)."""
@@ -467,6 +481,13 @@ class TaskRunner(Runner):
                 self._target_name(),
                 template,
             )
+
+
+def _names_in(template: str) -> Iterable[str]:
+    try:
+        return field_names(template)
+    except TemplateError:
+        return ()  # The task fails with it where it is filled.
 
 
 class _Given(Source):

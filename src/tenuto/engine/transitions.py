@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from tenuto.core.edge import Edge
     from tenuto.core.task import Task
     from tenuto.engine.result import Result
-    from tenuto.journal.event import ResultRef
+    from tenuto.journal.event import ErrorInfo, ResultRef
 
 SUCCEEDED = "Task run succeeded."
 SKIPPED_UPSTREAM = (
@@ -64,8 +64,10 @@ class Outcome:
     Exactly one of `value` and `error` counts: a value when `error` is None. `result` is the value in the
     task's own Result, with its location, when it was written. `write_error` says that the body succeeded and
     its result could not be stored; `cause` what went wrong around the code, if anything did (`storage`,
-    `crashed`). `kept` is the reference of the copy
-    kept for a resume, `seconds` the duration of the body.
+    `crashed`). `kept` is the reference of the copy kept for a resume, `seconds` the duration of the body.
+
+    Bodies that ran in another process bring the error with its traceback as text, `host` and `pid`, and where
+    the value stayed there and no copy is kept, its digest.
     """
 
     value: object = None
@@ -75,6 +77,10 @@ class Outcome:
     cause: str = ""
     kept: ResultRef | None = None
     seconds: float = 0.0
+    error_text: ErrorInfo | None = None
+    host: str = ""
+    pid: int = 0
+    digest: str | None = None
 
 
 def state_of(outcome: Outcome) -> State:

@@ -2,12 +2,35 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["Executor", "resolved"]
+from tenuto.exceptions import PrefectException
+
+__all__ = ["Executor", "ExecutorUnavailable", "WorkerLost", "imported", "resolved"]
+
+
+class ExecutorUnavailable(PrefectException, RuntimeError):
+    """The cluster or pool that tasks were to run on cannot be had."""
+
+
+class WorkerLost(PrefectException, RuntimeError):
+    """What a task ran in has ended before the task did; `what` says which, and how."""
+
+    cause = "crashed"
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        super().__init__(
+            f"{what} while it ran the task. If the system ended it, it may have run out of memory: try fewer "
+            "workers, or smaller values. With max_retries= on the task, it is run again."
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return WorkerLost, (self.what,)
 
 
 class Executor:
@@ -61,3 +84,18 @@ def resolved(futures: Any) -> Any:
     if isinstance(futures, dict):
         return {key: resolved(future) for key, future in futures.items()}
     return futures.result() if isinstance(futures, Future) else futures
+
+
+def imported(module: str, extra: str) -> Any:
+    """
+    Return a module of an optional dependency.
+
+    Raises:
+        ImportError: naming the extra that brings it.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ImportError(
+            f"{module} cannot be imported ({error}). Install it with: pip install 'tenuto[{extra}]'"
+        ) from error

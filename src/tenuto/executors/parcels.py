@@ -21,9 +21,20 @@ from tenuto._base.texts import safe_text
 from tenuto.engine.attempt import Attempt, Body, Surroundings
 from tenuto.engine.transitions import Outcome
 from tenuto.exceptions import PrefectException
+from tenuto.journal.event import ErrorInfo
 from tenuto.journal.pickling import ScriptPickler
+from tenuto.journal.process import this_process
 
-__all__ = ["NotPicklable", "Packer", "Parcel", "open_parcel", "pack_answer", "receive_part"]
+__all__ = [
+    "NotPicklable",
+    "Packer",
+    "Parcel",
+    "forget_parts",
+    "open_parcel",
+    "pack_answer",
+    "receive_part",
+    "stamp",
+]
 
 _PARTS_MAX = 1000
 
@@ -121,18 +132,29 @@ class _Pickler(ScriptPickler):
 _received: OrderedDict[str, object] = OrderedDict()
 
 
+_receiving = threading.RLock()
+
+
 def receive_part(name: str, data: bytes) -> None:
-    """Take a part; the oldest of very many are forgotten, and have to be sent again."""
-    _received[name] = data
-    while len(_received) > _PARTS_MAX:
-        _received.popitem(last=False)
+    """Take a part, unless it is here."""
+    with _receiving:
+        _received.setdefault(name, data)
+        _received.move_to_end(name)
+
+
+def forget_parts() -> None:
+    """Forget the oldest of very many parts, in a process that gets them anew with each parcel."""
+    with _receiving:
+        while len(_received) > _PARTS_MAX:
+            _received.popitem(last=False)
 
 
 def _take_part(name: str) -> object:
-    part = _received[name]
-    if isinstance(part, bytes):
-        part = _received[name] = pickle.loads(part)
-    return part
+    with _receiving:
+        part = _received[name]
+        if isinstance(part, bytes):
+            part = _received[name] = pickle.loads(part)
+        return part
 
 
 def open_parcel(data: bytes) -> Any:
@@ -143,8 +165,8 @@ def open_parcel(data: bytes) -> Any:
 def pack_answer(value: object) -> bytes:
     """Pickle what a call gave; in the outcome of a task, what cannot be pickled is replaced by the reason."""
     try:
-        if isinstance(value, Outcome) and value.error is not None:
-            value.error = _portable(value.error)
+        if isinstance(value, Outcome):
+            stamp(value)
         return _dumps(value)
     except Exception as error:
         # As in `Packer.pack`. The task has run, and what it gave is lost to this run.
@@ -152,6 +174,16 @@ def pack_answer(value: object) -> bytes:
             raise NotPicklable("What was returned", safe_text(error)) from error
         lost = NotPicklable(f"The result of the task, a {type(value.value).__name__},", safe_text(error))
         return _dumps(Outcome(error=lost, kept=value.kept, seconds=value.seconds))
+
+
+def stamp(outcome: Outcome) -> None:
+    """Add to an outcome what would be lost on the way: where it was, and the traceback of an error."""
+    me = this_process()
+    outcome.host, outcome.pid = me.host, me.pid
+    if outcome.error is not None:
+        if isinstance(outcome.error, Exception):
+            outcome.error_text = ErrorInfo.from_exception(outcome.error)
+        outcome.error = _portable(outcome.error)
 
 
 def _portable(error: BaseException) -> BaseException:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import pickle
 import queue
@@ -16,23 +15,25 @@ from concurrent.futures import Future
 from time import monotonic
 from typing import Any, BinaryIO, NamedTuple, cast
 
-from tenuto._base.context import context
-from tenuto._base.logging import get_logger, package_loggers
+from tenuto._base.logging import package_loggers
 from tenuto._base.masking import known_secrets, register_forms
 from tenuto._base.processes import kill_tree
 from tenuto._base.stdout import real_stdout
 from tenuto.configuration import config
 from tenuto.engine.attempt import Attempt
-from tenuto.exceptions import PrefectException, TaskTimeoutSignal
+from tenuto.exceptions import TaskTimeoutSignal
+from tenuto.executors.base import WorkerLost
 from tenuto.executors.parcels import Packer, Parcel
+from tenuto.executors.records import relay
 from tenuto.executors.worker import Setup, read_message, write_message
 
-__all__ = ["WorkerLost", "WorkerPool"]
+__all__ = ["WorkerPool"]
 
 # The path first: with it, everything else is found where this process finds it.
 _PROGRAM = """\
 import json, sys
 sys.path[:] = json.loads(sys.argv[1])
+from tenuto.executors.records import relay
 from tenuto.executors.worker import main
 main()
 """
@@ -40,24 +41,6 @@ _STOP_SECONDS = 5.0
 # A body in Python is interrupted inside of the worker, and may clean up. One that does not come to an end so
 # much later sits in code that nothing interrupts: then the worker is killed.
 _GRACE_SECONDS = 2.0
-
-
-class WorkerLost(PrefectException, RuntimeError):
-    """The process that a task ran in has ended before the task did."""
-
-    cause = "crashed"
-
-    def __init__(self, pid: int, ending: str) -> None:
-        self.pid = pid
-        self.ending = ending
-        super().__init__(
-            f"The worker process (pid {pid}) {ending} while it ran the task. If the system ended it, it may "
-            "have run out of memory: try fewer workers, or smaller values. With max_retries= on the task, it "
-            "is run again."
-        )
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return WorkerLost, (self.pid, self.ending)
 
 
 class _Call(NamedTuple):
@@ -201,7 +184,7 @@ class _Worker:
                 kill_tree(self.pid)
                 raise TaskTimeoutSignal("Execution timed out.") from None
             if message is None:
-                raise WorkerLost(self.pid, _ending(self._process.wait()))
+                raise WorkerLost(f"The worker process (pid {self.pid}) {_ending(self._process.wait())}")
             kind, *content = message
             if kind == "answer":
                 return _value(content[0])
@@ -249,19 +232,10 @@ def _ending(code: int) -> str:
         return f"was ended by signal {-code}"
 
 
-def _relay(attributes: dict[str, Any], run: dict[str, Any]) -> None:
-    """Log here what was logged in a worker."""
-    record = logging.makeLogRecord(attributes)
-    own = record.name.startswith("tenuto.")
-    logger = get_logger(record.name.removeprefix("tenuto.")) if own else logging.getLogger(record.name)
-    with context(run):
-        logger.handle(record)
-
-
 def _print(text: str) -> None:
     stream = real_stdout()
     stream.write(text)
     stream.flush()
 
 
-_TAKE: dict[str, Callable[..., None]] = {"log": _relay, "print": _print, "secrets": register_forms}
+_TAKE: dict[str, Callable[..., None]] = {"log": relay, "print": _print, "secrets": register_forms}

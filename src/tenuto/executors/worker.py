@@ -8,7 +8,6 @@ flow. When that process ends, however it ends, the worker ends with all that it 
 
 from __future__ import annotations
 
-import copy
 import io
 import logging
 import os
@@ -21,13 +20,13 @@ from collections.abc import Callable
 from typing import Any, BinaryIO, NamedTuple
 
 from tenuto import configuration
-from tenuto._base.context import context
 from tenuto._base.logging import ContextFilter, package_loggers
 from tenuto._base.masking import known_secrets, register_forms
 from tenuto._base.processes import kill_children
 from tenuto.engine.transitions import Outcome
 from tenuto.exceptions import TaskTimeoutSignal
 from tenuto.executors.parcels import open_parcel, pack_answer, receive_part
+from tenuto.executors.records import portable_record, run_of_record
 
 __all__ = ["Setup", "main", "read_message", "write_message"]
 
@@ -93,26 +92,6 @@ class _Forwarder(logging.Handler):
             self._channel.send("log", portable_record(record), run_of_record())
         except Exception:  # noqa: BLE001  # as in all handlers: told in logging's own way
             self.handleError(record)
-
-
-def portable_record(record: logging.LogRecord) -> dict[str, Any]:
-    """Return the attributes of a record, as far as they can be pickled by everybody; the texts are final."""
-    final = copy.copy(record)
-    final.msg, final.args = record.getMessage(), None
-    if record.exc_info:
-        final.exc_text = record.exc_text or logging.Formatter().formatException(record.exc_info)
-        final.exc_info = None
-    return {
-        name: value
-        for name, value in vars(final).items()
-        if isinstance(value, str | int | float | None) and name != "message"
-    }
-
-
-def run_of_record() -> dict[str, Any]:
-    """Return what of the context tells the task run that a record belongs to."""
-    values = context.current()
-    return {key: values.get(key) for key in ("flow_run_id", "task_slug", "map_index")}
 
 
 class _Printer(io.TextIOBase):

@@ -8,19 +8,23 @@ import shutil
 import stat
 import sys
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
-from tenuto._base.files import ensure_private_dir, is_storage_fault, told
+from tenuto._base.files import ensure_private_dir, is_storage_fault, told, write_atomic
 from tenuto._base.ids import task_run_id
 from tenuto._base.logging import get_logger
 from tenuto.journal import retention
 from tenuto.journal.event import ResultRef
 from tenuto.journal.home import Home
+from tenuto.journal.process import host_name
 from tenuto.journal.settings import RecordSettings
 from tenuto.journal.values import KEPT_FOLDER, NotKept, inline, is_file_name, keep_file
 
 __all__ = ["Keeper"]
+
+_NOTE = ".note"
 
 
 class Keeper:
@@ -52,6 +56,12 @@ class Keeper:
         self.has_files = False
         self._bytes = 0
         self._refusal_told = False
+        self._host = host_name()
+        self._has_copies = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        self._has_copies = True
+        return vars(self)
 
     def keep(self, slug: str, index: int, value: object) -> ResultRef | None:
         """
@@ -60,6 +70,10 @@ class Keeper:
         The caller decides which tasks' values are kept at all (`flows.keep_results`).
         """
         if not self.is_open:
+            return None
+        if host_name() != self._host:
+            # The folder of that name is another one here.
+            self._tell_not_kept(slug, NotKept(f"the run's folder is on {self._host}", refused=True))
             return None
         ref = inline(value)
         if ref is None:
@@ -76,6 +90,35 @@ class Keeper:
         if ref.kind == "kept":
             self._bytes += ref.length
             self.has_files = True
+
+    def note(self, ref: ResultRef, key: str) -> None:
+        """
+        Note under a key what was kept, in a file beside it.
+
+        The event that tells of it is written elsewhere, perhaps after this process is gone.
+        """
+        try:
+            self._make_kept_folder()
+            write_atomic(self._note_path(key), [msgspec.json.encode(ref)], private=True, fsync=False)
+        except OSError as error:
+            get_logger("Recorder").debug("What was kept as %s is not noted: %s", key, told(error))
+
+    def noted(self, key: str) -> ResultRef | None:
+        """Return what was noted under a key, None for nothing."""
+        try:
+            return msgspec.json.decode(self._note_path(key).read_bytes(), type=ResultRef)
+        except (OSError, msgspec.DecodeError):
+            return None
+
+    def forget_notes(self) -> None:
+        """Remove the notes that other processes have left: the record tells of everything by now."""
+        if not self._has_copies:
+            return
+        for path in (self.folder / KEPT_FOLDER).glob(f"*{_NOTE}"):
+            path.unlink(missing_ok=True)
+
+    def _note_path(self, key: str) -> Path:
+        return self.folder / KEPT_FOLDER / f"{key}{_NOTE}"
 
     def _tell_not_kept(self, name: str, outcome: NotKept) -> None:
         # A disk that refuses one value refuses the next thousand too: that is told once.
