@@ -72,6 +72,12 @@ class ResultRef(msgspec.Struct, omit_defaults=True, gc=False):
     value: msgspec.Raw = msgspec.Raw()
     """The plain JSON of an `inline` result, keys in the value's own order; empty otherwise."""
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The encoder knows an empty value by identity only: one that was pickled would be written as nothing
+        # at all, and no reader takes such a line.
+        fields = (self.kind, self.location, self.serializer, self.sha256, self.length)
+        return ResultRef, ((*fields, self.value) if bytes(self.value) else fields)
+
 
 class ErrorInfo(msgspec.Struct, omit_defaults=True, gc=False):
     """An exception as text, at most 16 KB: exceptions are never pickled into events."""

@@ -1,6 +1,8 @@
 import json
+import pickle
 import zlib
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import msgspec
 import pytest
@@ -241,3 +243,14 @@ def test_errors_are_never_pickled() -> None:
             raise AssertionError("pickled")
 
     assert ErrorInfo.from_exception(Unpicklable("m")).message == "m"
+
+
+@pytest.mark.parametrize("value", [b"", b"[1,2]"])
+def test_references_that_were_pickled_are_written_like_others(value: bytes) -> None:
+    # They come back from the processes that tasks run in.
+    fields: tuple[Any, ...] = ("inline" if value else "kept", "", "json", "ab", 2)
+    ref = ResultRef(*fields, msgspec.Raw(value)) if value else ResultRef(*fields)
+    event = Event(kind=Kind.TASK_STATE, result=pickle.loads(pickle.dumps(ref)))
+    line = encode_line(event)
+    assert line == encode_line(Event(kind=Kind.TASK_STATE, result=ref))
+    assert decode_line(line) is not None
