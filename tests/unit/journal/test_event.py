@@ -248,8 +248,8 @@ def test_errors_are_never_pickled() -> None:
 @pytest.mark.parametrize("value", [b"", b"[1,2]"])
 def test_references_that_were_pickled_are_written_like_others(value: bytes) -> None:
     # They come back from the processes that tasks run in.
-    fields: tuple[Any, ...] = ("inline" if value else "kept", "", "json", "ab", 2)
-    ref = ResultRef(*fields, msgspec.Raw(value)) if value else ResultRef(*fields)
+    fields: dict[str, Any] = {"kind": "inline" if value else "kept", "serializer": "json", "length": 2}
+    ref = ResultRef(**fields, value=msgspec.Raw(value)) if value else ResultRef(**fields)
     event = Event(kind=Kind.TASK_STATE, result=pickle.loads(pickle.dumps(ref)))
     line = encode_line(event)
     assert line == encode_line(Event(kind=Kind.TASK_STATE, result=ref))
