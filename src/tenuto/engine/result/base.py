@@ -116,6 +116,10 @@ class Result:
         """Return the location as a serialised state carries it."""
         return self.location
 
+    def described_settings(self) -> dict[str, Any]:
+        """Return what a serialised state says besides the location, as plain JSON data without secrets."""
+        return {}
+
     def exists(self, location: str, **kwargs: Any) -> bool:
         """
         Say whether something is stored at `location` (a template, when `kwargs` are given).
