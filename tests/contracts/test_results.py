@@ -16,6 +16,7 @@ from tenuto.engine.result import Result
 from tenuto.engine.result.base import is_same
 from tenuto.engine.results import LocalResult, PrefectResult, S3Result, URLResult
 from tenuto.engine.serializers import (
+    AutoSerializer,
     CompressedSerializer,
     DateTimeSerializer,
     JSONSerializer,
@@ -161,6 +162,8 @@ def test_what_was_not_written_does_not_exist(make: Make) -> None:
     ("serializer", "value"),
     [
         (JSONSerializer(), {"a": [1, None]}),
+        (AutoSerializer(), FRAME),
+        (AutoSerializer(), {"a": [1, None]}),
         (DateTimeSerializer(), datetime(2020, 1, 1, tzinfo=UTC)),
         (PickleSerializer(), {"frame": FRAME, "array": np.arange(3)}),
         (PandasSerializer("parquet"), FRAME),
