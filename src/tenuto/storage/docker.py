@@ -27,7 +27,7 @@ class Docker(Storage):
         base_url: str | None = None,
         tls_config: Any = False,
         build_kwargs: dict[str, Any] | None = None,
-        prefect_directory: str = "/opt/tenuto",
+        prefect_directory: str | None = None,
         path: str | None = None,
         stored_as_script: bool = False,
         extra_dockerfile_commands: list[str] | None = None,
