@@ -131,7 +131,9 @@ class Bucket:
     def _call(self, key: str, method: str, *args: Any, **kwargs: Any) -> Any:
         if not key.strip("/"):
             raise ValueError(f"{key!r} names no object in {self.name}. Give a location.")
-        return self._guarded(key, lambda: getattr(self._opened(), method)(key, *args, **kwargs))
+        # Opened outside: what is missing there (a library, a secret) is no fault of the key.
+        store = self._opened()
+        return self._guarded(key, lambda: getattr(store, method)(key, *args, **kwargs))
 
     def _guarded(self, key: str, act: Callable[[], Any]) -> Any:
         from obstore.exceptions import AlreadyExistsError, BaseError
@@ -165,7 +167,7 @@ def open_s3(bucket: str, boto3_kwargs: Mapping[str, Any] | None = None) -> Bucke
 
 
 def open_gcs(bucket: str) -> Bucket:
-    """Return a bucket of Google Cloud Storage; credentials: secret `GCP_CREDENTIALS`, else the environment."""
+    """Return a bucket of Google Cloud Storage; keys: secret `GCP_CREDENTIALS`, else the environment."""
     return Bucket(f"gs://{bucket}", _make_gcs, bucket)
 
 

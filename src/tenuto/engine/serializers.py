@@ -211,7 +211,7 @@ class PandasSerializer(Serializer):
 
 class AutoSerializer(Serializer):
     """
-    Chooses by the value: Parquet for pandas' frames, npy for NumPy's arrays, JSON for plain values, else pickle.
+    Chooses by the value: Parquet for frames, npy for arrays, JSON for plain values, else pickle.
 
     The first bytes say on reading which it was. Frames that Parquet cannot hold unchanged, arrays of objects,
     and subclasses of all these are pickled. `serializer="auto"` of a result means this one.
@@ -321,7 +321,11 @@ def _as_parquet(frame: Any) -> bytes | None:
     same = frame_read.equals(frame) and frame_read.columns.equals(frame.columns)
     same = same and frame_read.index.equals(frame.index) and list(frame_read.dtypes) == list(frame.dtypes)
     # Equal lists and arrays in cells of objects are not the same type.
-    return written if same and not any(dtype == object for dtype in frame.dtypes) else None
+    return (
+        written
+        if same and not any(dtype.kind == "O" and dtype.name == "object" for dtype in frame.dtypes)
+        else None
+    )
 
 
 def _is_plain(value: Any) -> bool:

@@ -12,7 +12,7 @@ __all__ = ["LocalRun"]
 
 class LocalRun(RunConfig):
     """
-    Runs as a process of the agent's machine, in `working_dir` (made absolute here; the agent's own when None).
+    Runs as a process of the agent's machine, in `working_dir` (made absolute here; None: the agent's own).
     """
 
     def __init__(

@@ -37,7 +37,7 @@ __all__ = [
 
 
 def get_default_storage_class() -> type[Storage]:
-    """Return the class that `flows.defaults.storage.default_class` names; Local when it cannot be imported."""
+    """Return the class that `flows.defaults.storage.default_class` names; Local if it cannot be."""
     path = config.flows.defaults.storage.default_class
     if isinstance(path, type):
         return path

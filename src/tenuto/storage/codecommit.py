@@ -8,7 +8,7 @@ __all__ = ["CodeCommit"]
 
 
 class CodeCommit(Storage):
-    """Flows in repositories of AWS CodeCommit. Kept as data: flows are neither built nor fetched with it here."""
+    """Flows in repositories of AWS CodeCommit. Kept as data: no flows are built or fetched with it."""
 
     def __init__(
         self,

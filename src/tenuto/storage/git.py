@@ -28,7 +28,10 @@ _ENVIRONMENT = (
     "http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SYSTEMROOT",
 )  # fmt: skip
 # Run by git's own shell. It holds names of variables, not their values, so that arguments show no token.
-_HELPER = '!f() { test "$1" = get && printf "username=%s\\npassword=%s\\n" "$TENUTO_GIT_USER" "$TENUTO_GIT_TOKEN"; }; f'
+_HELPER = (
+    '!f() { test "$1" = get && '
+    'printf "username=%s\\npassword=%s\\n" "$TENUTO_GIT_USER" "$TENUTO_GIT_TOKEN"; }; f'
+)
 
 
 class GitBase(Storage):

@@ -8,7 +8,7 @@ __all__ = ["Webhook"]
 
 
 class Webhook(Storage):
-    """Flows behind HTTP requests of one's own. Kept as data: flows are neither built nor fetched with it here."""
+    """Flows behind HTTP requests of one's own. Kept as data: no flows are built or fetched with it."""
 
     def __init__(
         self,

@@ -51,4 +51,4 @@ def test_a_cycle_is_pickled() -> None:
 def test_results_know_it_by_name() -> None:
     assert LocalResult(serializer="auto").serializer == AutoSerializer()
     with pytest.raises(ValueError, match="no serializer named 'parquet'"):
-        LocalResult(serializer="parquet")  # type: ignore[arg-type]  # a mistake on purpose
+        LocalResult(serializer="parquet")

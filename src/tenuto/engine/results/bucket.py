@@ -39,7 +39,7 @@ class BucketResult(Result):
 
     def read(self, location: str) -> Self:
         """
-        Return a copy with the value of the object at the location; None for one that ends too early to be one.
+        Return a copy with the value of the object at the location; None for one that ends too early.
 
         Raises:
             FileNotFoundError: if there is no object.

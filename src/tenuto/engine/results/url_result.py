@@ -20,8 +20,8 @@ class URLResult(BucketResult):
 
     Args:
         url: `s3://bucket/prefix`, `gs://bucket/prefix`, `az://container/prefix`, `file:///folder`,
-            `memory:///` (of this object alone). Files have no metadata, so that damage to them goes unnoticed:
-            prefer LocalResult.
+            `memory:///` (of this object alone). Files have no metadata, so that damage goes unnoticed: prefer
+            LocalResult.
         options: of obstore's store of that scheme, such as `{"region": "eu-central-1"}`.
         **kwargs: those of `Result`.
 
