@@ -100,7 +100,9 @@ def fetch_repository(
     options = ["-c", "credential.helper=", "-c", "core.hooksPath=/dev/null", "-c", "core.symlinks=false"]
     if credentials is not None:
         environment["TENUTO_GIT_USER"], environment["TENUTO_GIT_TOKEN"] = credentials
-        options += ["-c", f"credential.helper={_HELPER}"]
+        # Of this host alone: a redirect to another one must not get the token.
+        host = urlsplit(url)._replace(path="", query="", fragment="").geturl()
+        options += ["-c", f"credential.{host}.helper={_HELPER}"]
     shallow = [] if depth is None else [f"--depth={int(depth)}"]
     for command in (
         ["init", "--quiet"],
