@@ -44,6 +44,8 @@ DOORS = {
     "tenuto.engine.serializers": "Serializers",
     "tenuto.engine.cache_validators": "Validators of cached values",
     "tenuto.executors": "Executors",
+    "tenuto.storage": "Storage",
+    "tenuto.run_configs": "Run configs",
     "tenuto.utilities.configuration": "Settings",
     "tenuto.utilities.context": "Context",
     "tenuto.utilities.datetimes": "Dates",

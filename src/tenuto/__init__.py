@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from tenuto import engine as engine
     from tenuto import exceptions as exceptions
     from tenuto import executors as executors
+    from tenuto import run_configs as run_configs
     from tenuto import serialization as serialization
+    from tenuto import storage as storage
     from tenuto import tasks as tasks
     from tenuto import triggers as triggers
     from tenuto import utilities as utilities

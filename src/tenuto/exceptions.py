@@ -6,6 +6,7 @@ __all__ = [
     "ConfigurationError",
     "FlowStorageError",
     "ObjectNotFoundError",
+    "ObjectStoreError",
     "PrefectException",
     "PrefectSignal",
     "ResultCorrupt",
@@ -49,6 +50,21 @@ class ConfigurationError(PrefectException, ValueError):
 
     def __reduce__(self) -> tuple[type, tuple[str, str]]:
         return type(self), (self.path, self.problem)
+
+
+class ObjectStoreError(PrefectException, OSError):
+    """An object store did not do what it was asked; `location` and `problem` say which object and why."""
+
+    def __init__(self, location: str, problem: str) -> None:
+        self.location = location
+        self.problem = problem
+        super().__init__(
+            f"The object store failed at {location!r}: {problem}. "
+            "Check its name, the credentials and the connection, and try again."
+        )
+
+    def __reduce__(self) -> tuple[type, tuple[str, str]]:
+        return type(self), (self.location, self.problem)
 
 
 class ResultCorrupt(PrefectException, ValueError):

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from tenuto.engine.result import Result
 from tenuto.engine.result.base import is_same
-from tenuto.engine.results import LocalResult, PrefectResult
+from tenuto.engine.results import LocalResult, PrefectResult, S3Result, URLResult
 from tenuto.engine.serializers import (
+    AutoSerializer,
     CompressedSerializer,
     DateTimeSerializer,
     JSONSerializer,
@@ -56,10 +57,12 @@ class Dictionary(Result):
         return (location.format(**kwargs) if kwargs else location) in self.shelf
 
 
-@pytest.fixture(params=["local", "local in home", "prefect", "dictionary"])
+@pytest.fixture(params=["local", "local in home", "prefect", "dictionary", "s3", "url"])
 def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
     """Return a function that makes the Result under test with given keywords."""
     shelf: dict[str, bytes] = {}
+    if request.param in ("s3", "url"):
+        request.getfixturevalue("s3_environment")
 
     def made(**kwargs: Any) -> Result:
         if request.param == "local":
@@ -68,6 +71,10 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
             return LocalResult(**kwargs)
         if request.param == "prefect":
             return PrefectResult(**kwargs)
+        if request.param == "s3":
+            return S3Result("results", **kwargs)
+        if request.param == "url":
+            return URLResult("s3://results/some/prefix", **kwargs)
         return Dictionary(shelf, **kwargs)
 
     return made
@@ -155,6 +162,8 @@ def test_what_was_not_written_does_not_exist(make: Make) -> None:
     ("serializer", "value"),
     [
         (JSONSerializer(), {"a": [1, None]}),
+        (AutoSerializer(), FRAME),
+        (AutoSerializer(), {"a": [1, None]}),
         (DateTimeSerializer(), datetime(2020, 1, 1, tzinfo=UTC)),
         (PickleSerializer(), {"frame": FRAME, "array": np.arange(3)}),
         (PandasSerializer("parquet"), FRAME),

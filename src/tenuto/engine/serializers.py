@@ -7,8 +7,11 @@ The bytes are all that is stored: no header is added, so that other tools can re
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import io
 import json
+import math
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -18,6 +21,7 @@ from tenuto.configuration import config
 from tenuto.exceptions import PrefectException
 
 __all__ = [
+    "AutoSerializer",
     "CompressedSerializer",
     "DateTimeSerializer",
     "JSONSerializer",
@@ -205,6 +209,49 @@ class PandasSerializer(Serializer):
         return hash((type(self), self.file_type))
 
 
+class AutoSerializer(Serializer):
+    """
+    Chooses by the value: Parquet for frames, npy for arrays, JSON for plain values, else pickle.
+
+    The first bytes say on reading which it was. Frames that Parquet cannot hold unchanged, arrays of objects,
+    and subclasses of all these are pickled. `serializer="auto"` of a result means this one.
+    """
+
+    __slots__ = ()
+
+    def serialize(self, value: Any) -> bytes:
+        """Return the value as bytes of the form that fits it."""
+        # A value of a library can only be met where that library is loaded.
+        pandas, numpy = sys.modules.get("pandas"), sys.modules.get("numpy")
+        if pandas is not None and type(value) is pandas.DataFrame:
+            written = _as_parquet(value)
+            if written is not None:
+                return written
+        elif numpy is not None and type(value) is numpy.ndarray and not value.dtype.hasobject:
+            buffer = io.BytesIO()
+            numpy.save(buffer, value, allow_pickle=False)
+            return buffer.getvalue()
+        elif _is_plain(value):
+            try:
+                return json.dumps(value).encode()
+            except (RecursionError, ValueError):
+                pass  # too deep, or a cycle: a matter for pickle
+        return PickleSerializer().serialize(value)
+
+    def deserialize(self, value: bytes) -> Any:
+        """Return the value that the bytes stand for."""
+        if value.startswith(b"PAR1"):
+            return PandasSerializer("parquet").deserialize(value)
+        if value.startswith(b"\x93NUMPY"):
+            import numpy
+
+            return numpy.load(io.BytesIO(value), allow_pickle=False)
+        # Every pickle of ours begins so, and no text in UTF-8 does.
+        if value.startswith(b"\x80"):
+            return PickleSerializer().deserialize(value)
+        return json.loads(value)
+
+
 class CompressedSerializer(Serializer):
     """
     Compresses what another serializer writes.
@@ -257,6 +304,49 @@ class CompressedSerializer(Serializer):
 
     def __hash__(self) -> int:
         return hash((type(self), self.serializer))
+
+
+def _as_parquet(frame: Any) -> bytes | None:
+    """Return a frame as Parquet; None where reading that would not give the same frame."""
+    if importlib.util.find_spec("pyarrow") is None:
+        return None
+    import pyarrow
+
+    serializer = PandasSerializer("parquet")
+    try:
+        written = serializer.serialize(frame)
+        frame_read = serializer.deserialize(written)
+    except (pyarrow.ArrowException, TypeError, ValueError):
+        return None
+    same = frame_read.equals(frame) and frame_read.columns.equals(frame.columns)
+    same = same and frame_read.index.equals(frame.index) and list(frame_read.dtypes) == list(frame.dtypes)
+    # Equal lists and arrays in cells of objects are not the same type.
+    return (
+        written
+        if same and not any(dtype.kind == "O" and dtype.name == "object" for dtype in frame.dtypes)
+        else None
+    )
+
+
+def _is_plain(value: Any) -> bool:
+    """Say whether JSON gives the same value back."""
+    waiting, seen = [value], set()
+    while waiting:
+        item = waiting.pop()
+        kind = type(item)
+        if kind is list or kind is dict:
+            if id(item) in seen:
+                continue
+            seen.add(id(item))
+            if kind is dict and not all(type(key) is str for key in item):
+                return False
+            waiting.extend(item.values() if kind is dict else item)
+        elif kind is float:
+            if not math.isfinite(item):
+                return False
+        elif not (item is None or kind in (bool, int, str)):
+            return False
+    return True
 
 
 def _check_pickles_allowed() -> None:

@@ -82,12 +82,13 @@ def state_from_dict(described: Mapping[str, Any]) -> State:
 
 
 def result_to_dict(result: Result) -> dict[str, Any]:
-    """Return class and location of a result as plain JSON data."""
+    """Return class, location and settings (such as a bucket's name) of a result as plain JSON data."""
     from tenuto import __version__
 
     described: dict[str, Any] = {"type": type(result).__name__, "__version__": __version__}
     if not isinstance(result, NoResultType):
         described["location"] = result.described_location()
+        described.update(result.described_settings())
     return described
 
 

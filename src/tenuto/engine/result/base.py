@@ -7,10 +7,10 @@ import uuid
 import warnings
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, ClassVar, Self, cast
+from typing import Any, ClassVar, Literal, Self, cast
 
 from tenuto._base.templates import fill
-from tenuto.engine.serializers import PickleSerializer, Serializer
+from tenuto.engine.serializers import AutoSerializer, PickleSerializer, Serializer
 
 __all__ = ["NoResult", "NoResultType", "Result", "ResultNotImplementedError"]
 
@@ -30,7 +30,7 @@ class Result:
         value: the data.
         location: where; a template such as `"{flow_name}/{task_name}-{today}.pickle"`, or a function that
             gets the same values as keywords and returns the location.
-        serializer: turns the value into bytes; pickle when None.
+        serializer: turns the value into bytes; pickle when None; `"auto"` chooses by the value's type.
 
     Methods return new objects: a Result given to a task is never changed by a run. To store values somewhere
     else, write a subclass with `read`, `write` and `exists`; `write` begins with `self.format(**kwargs)`.
@@ -51,10 +51,14 @@ class Result:
         self,
         value: Any = None,
         location: str | Callable[..., str] | None = None,
-        serializer: Serializer | None = None,
+        serializer: Serializer | Literal["auto"] | None = None,
         **kwargs: Any,
     ) -> None:
         self.value = value
+        if isinstance(serializer, str):
+            if serializer != "auto":
+                raise ValueError(f"There is no serializer named {serializer!r}. The one name is 'auto'.")
+            serializer = AutoSerializer()
         self.serializer = _PICKLE if serializer is None else serializer
         if location is None or isinstance(location, str):
             self.location = location
@@ -115,6 +119,10 @@ class Result:
     def described_location(self) -> str | None:
         """Return the location as a serialised state carries it."""
         return self.location
+
+    def described_settings(self) -> dict[str, Any]:
+        """Return what a serialised state says besides the location, as plain JSON data without secrets."""
+        return {}
 
     def exists(self, location: str, **kwargs: Any) -> bool:
         """
