@@ -21,6 +21,7 @@ from tenuto.engine.signals import ENDRUN
 from tenuto.engine.state import Cancelled, Failed, Pending, Running, State
 from tenuto.engine.task_runner import TaskRunner
 from tenuto.engine.transitions import flow_state
+from tenuto.exceptions import PrefectException
 
 if TYPE_CHECKING:
     from tenuto.core.flow import Flow
@@ -136,7 +137,10 @@ class FlowRunner(Runner):
             if current_context.current().get("raise_on_exception"):
                 self._record_end(state)
                 raise
-            get_logger(self.flow.name).exception("Unexpected error occured in FlowRunner: %r", error)
+            if isinstance(error, PrefectException):
+                get_logger(self.flow.name).error("%s", error)  # It says what to do; no traceback says more.
+            else:
+                get_logger(self.flow.name).exception("Unexpected error occured in FlowRunner: %r", error)
         except BaseException as error:
             # KeyboardInterrupt and SystemExit leave `flow.run` (R-RUN-17); the record says how the run ended.
             interrupted = Cancelled(f"Interrupted: {error!r}")

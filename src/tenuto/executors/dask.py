@@ -142,15 +142,14 @@ class DaskExecutor(RemoteExecutor):
         distributed = imported("distributed", "dask")
         with ExitStack() as stack:
             client = self._client = stack.enter_context(self._connected(distributed))
-            stack.callback(self._forget_client)
+            stack.callback(delattr, self, "_client")
             if self.performance_report_path is not None:
+                stack.enter_context(client.as_current())  # The report is about that one.
                 stack.enter_context(distributed.performance_report(filename=self.performance_report_path))
             stack.enter_context(self.shipping())
             self._reports = stack.enter_context(_Reports(self, client))
+            stack.callback(delattr, self, "_reports")
             yield
-
-    def _forget_client(self) -> None:
-        del self._client, self._reports
 
     @contextmanager
     def _connected(self, distributed: Any) -> Iterator[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ __all__ = ["RayExecutor"]
 _OPTIONS = frozenset(
     {"num_cpus", "num_gpus", "memory", "accelerator_type", "scheduling_strategy", "runtime_env"}
 )
+_CONNECT_SECONDS = 10.0
 
 
 class RayExecutor(RemoteExecutor):
@@ -74,6 +76,8 @@ class RayExecutor(RemoteExecutor):
         if self.address is None:
             settings.setdefault("include_dashboard", False)
         try:
+            if self.address is not None:
+                _check_reachable(self.address)
             ray.init(address=self.address, runtime_env=self.runtime_env, **settings)
         except (ConnectionError, OSError, RuntimeError, ValueError) as error:
             where = f"at {self.address}" if self.address is not None else "on this machine"
@@ -121,6 +125,13 @@ class RayExecutor(RemoteExecutor):
     def fetch(self, reference: Any) -> Any:
         """Return the value of a Ray object."""
         return self._ray.get(reference)
+
+
+def _check_reachable(address: str) -> None:
+    """Raise OSError where nothing listens: Ray itself would go on asking for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
 
 
 def _options_of(resources: Mapping[str, float]) -> dict[str, Any]:
