@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
-import subprocess
+import shutil
 import tempfile
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from tenuto._base.callsite import note_callsite
-from tenuto._base.processes import kill_session
+from tenuto._base.commands import lines_of, running
 from tenuto.core.authoring import defaults_from_attrs
 from tenuto.core.task import Task
 from tenuto.engine.signals import FAIL
-from tenuto.exceptions import TaskTimeoutSignal
 
 __all__ = ["ShellTask"]
 
@@ -81,11 +79,14 @@ class ShellTask(Task):
         if command is None:
             raise TypeError("Give ShellTask a `command`, in its constructor or when it is called.")
         script = command if helper_script is None else f"{helper_script}\n{command}"
+        _check_shell(self.shell)
         level = _level(self.stream_output)
         lines: list[str] = []
-        with _started(self.shell, script, {**os.environ, **(env or {})}, self.timeout) as process:
-            assert process.stdout is not None
-            for line in map(str.rstrip, process.stdout):
+        with (
+            _script_file(script) as path,
+            running([self.shell, path], env={**os.environ, **(env or {})}, timeout=self.timeout) as process,
+        ):
+            for line in lines_of(process):
                 if level is not None:
                     self.logger.log(level, "%s", line)
                 if not (self.return_all or self.log_stderr):
@@ -114,70 +115,21 @@ def _level(stream_output: bool | int | str) -> int | None:
 
 
 @contextmanager
-def _started(
-    shell: str, script: str, env: Mapping[str, str], timeout: float | None
-) -> Iterator[subprocess.Popen[str]]:
+def _script_file(script: str) -> Iterator[str]:
     """
-    Start a shell with a script; whatever ends the block early kills it and all that it has started.
+    Give the path of a file with the script.
 
-    Raises:
-        TaskTimeoutSignal: at the end of the block, if the time was up before.
+    A file, not an argument: what the script says, and it may name secrets, is not shown to other users.
     """
-    # A file, not an argument: what the script says, and it may name secrets, is not shown to other users.
     with tempfile.TemporaryDirectory(prefix="tenuto-shell-") as folder:
         path = os.path.join(folder, "script")
         with open(path, "w", encoding="utf-8", errors="surrogateescape", newline="\n") as file:
             file.write(script)
-        try:
-            process = subprocess.Popen(
-                [shell, path],
-                env=dict(env),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                encoding="utf-8",
-                errors="replace",
-                start_new_session=True,
-            )
-        except FileNotFoundError as error:
-            raise FileNotFoundError(
-                f"The shell {shell!r} was not found. Install it, or give another one: ShellTask(shell=...)."
-            ) from error
-        with process:
-            try:
-                with _killed_after(timeout, process) as is_up:
-                    yield process
-            except BaseException:
-                # The alarm of a timeout, Ctrl-C, or a line that could not be logged.
-                kill_session(process.pid)
-                raise
-        if is_up.is_set():
-            raise TaskTimeoutSignal("Execution timed out.")
+        yield path
 
 
-@contextmanager
-def _killed_after(seconds: float | None, process: subprocess.Popen[str]) -> Iterator[threading.Event]:
-    """
-    Kill a process when its time is up, in threads that cannot be interrupted; the event says whether it was.
-
-    The main thread is interrupted by the engine itself.
-    """
-    is_up = threading.Event()
-    if not seconds or threading.current_thread() is threading.main_thread():
-        yield is_up
-        return
-
-    def kill() -> None:
-        if process.returncode is None:
-            is_up.set()
-            kill_session(process.pid)
-
-    timer = threading.Timer(seconds, kill)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield is_up
-    finally:
-        timer.cancel()
-        timer.join()
+def _check_shell(shell: str) -> None:
+    if shutil.which(shell) is None:
+        raise FileNotFoundError(
+            f"The shell {shell!r} was not found. Install it, or give another one: ShellTask(shell=...)."
+        )
