@@ -195,6 +195,27 @@ def test_name_is_the_same_object_at_each_address(module: str, name: str) -> None
     assert all(other is found for other in others)
 
 
+# Of these, each class can be made without an argument.
+MADE_WITHOUT = [
+    ("tasks.shell", "ShellTask"),
+    ("tasks.notifications", "EmailTask"),
+    ("tasks.notifications", "SlackTask"),
+    ("tasks.prefect.flow_run", "StartFlowRun"),
+    ("tasks.prefect.flow_run_cancel", "CancelFlowRun"),
+    ("tasks.prefect.flow_run_rename", "RenameFlowRun"),
+]
+
+
+@pytest.mark.parametrize(("module", "name"), MADE_WITHOUT)
+def test_library_tasks_can_be_made_and_keep_their_arguments_as_attributes(module: str, name: str) -> None:
+    # R-INV-7, R-INV-8: tier B
+    signature = INVENTORY["names"][module][name].partition(" ")[2]
+    made = getattr(importlib.import_module(f"tenuto.{module}"), name)()
+    for parameter in promised(signature):
+        if parameter.kind not in VARIABLE:
+            assert is_same(parameter.default, getattr(made, parameter.name))
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [

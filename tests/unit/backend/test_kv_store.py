@@ -100,7 +100,7 @@ def test_value_is_gone_when_its_time_is_up(monkeypatch: pytest.MonkeyPatch) -> N
     ],
 )
 def test_values_that_cannot_be_kept_are_refused(value: Any, error: type[Exception], text: str) -> None:
-    # R-BE-14, R-API-21
+    # R-API-21, R-BE-157
     set_key_value("k", "before")
     with pytest.raises(error, match=text):
         set_key_value("k", value)
