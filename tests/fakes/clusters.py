@@ -1,4 +1,4 @@
-"""Clusters for tests: two Dask workers, and a Ray of its own; each starts once, when a test asks for it."""
+"""Every executor of the product in its smallest real form; clusters start once, when a test asks for one."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import functools
 import logging
 import shutil
 import tempfile
+from collections.abc import Callable
 from typing import Any
 
-from tenuto.executors import DaskExecutor, RayExecutor
+from tenuto.executors import DaskExecutor, Executor, LocalDaskExecutor, LocalExecutor, RayExecutor
 
 
 @functools.cache
@@ -52,3 +53,23 @@ def ray_executor() -> RayExecutor:
     """Return an executor on that Ray: it uses the connection of this process."""
     start_ray()
     return RayExecutor()
+
+
+def threads() -> Executor:
+    """Return an executor on two threads."""
+    return LocalDaskExecutor(scheduler="threads", num_workers=2)
+
+
+def processes() -> Executor:
+    """Return an executor on two processes."""
+    return LocalDaskExecutor(scheduler="processes", num_workers=2)
+
+
+PLACES: dict[str, Callable[[], Executor]] = {
+    "inline": LocalExecutor,
+    "threads": threads,
+    "processes": processes,
+    "dask": dask_executor,
+    "ray": ray_executor,
+}
+"""Where flows can run: by name, what makes an executor."""

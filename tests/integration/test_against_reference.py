@@ -26,6 +26,7 @@ from tenuto.journal.fold import RunView, fold
 from tenuto.journal.home import Home
 from tenuto.journal.reader import read_events
 from tenuto.journal.runs import summarize
+from tests.fakes.clusters import PLACES
 from tests.fakes.executors import ThreadExecutor, TicketExecutor
 from tests.reference.building import (
     BROKEN,
@@ -104,13 +105,20 @@ def test_random_flows_agree_with_the_reference_and_their_journals_fold_to_the_sa
     assert not [what for what in WANTED if SEEN[what] < 5], dict(SEEN)
 
 
-@pytest.mark.parametrize("make", [ThreadExecutor, TicketExecutor])
-def test_any_executor_comes_to_the_same(make: Callable[[], Executor]) -> None:
-    # R-EXEC-1
-    @sweep(60)
+@pytest.mark.usefixtures("clusters")
+@pytest.mark.parametrize(
+    ("make", "examples"),
+    [(ThreadExecutor, 60), (TicketExecutor, 60), *((make, 15) for make in PLACES.values())],
+    ids=["fake threads", "tickets", *PLACES],
+)
+def test_any_executor_comes_to_the_same(make: Callable[[], Executor], examples: int) -> None:
+    # R-EXEC-1, R-EXEC-2
+    executor = make()
+
+    @sweep(examples)
     @given(graphs())
     def agree(graph: Graph) -> None:
-        built, state, journal = run_and_compare(graph, make())
+        built, state, journal = run_and_compare(graph, executor)
         events = list(read_events(journal))
         assert_same_as_reported(fold(events), built, state)
         assert_transitions(events)

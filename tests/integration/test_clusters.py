@@ -1,4 +1,4 @@
-"""Flows on real clusters: killed workers, values that stay where they were made, clusters that are not there."""
+"""Flows on real clusters: killed workers, values that stay where they were made, clusters not there."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,24 +18,14 @@ from tenuto import Flow, Task, task
 from tenuto.executors import DaskExecutor, Executor, RayExecutor
 from tenuto.journal.home import Home
 from tenuto.journal.reader import read_events
-from tests.fakes.clusters import dask_executor, ray_executor, start_ray
+from tests.fakes.clusters import PLACES, dask_executor
 
-# What clusters leave behind in this process belongs to all tests: it is started once.
-pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
-
-CLUSTERS: list[Callable[[], Executor]] = [dask_executor, ray_executor]
+pytestmark = pytest.mark.usefixtures("clusters")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def clusters_running() -> None:
-    dask_executor()
-    start_ray()
-
-
-@pytest.fixture(params=CLUSTERS, ids=["dask", "ray"])
+@pytest.fixture(params=["dask", "ray"])
 def executor(request: pytest.FixtureRequest) -> Executor:
-    made: Executor = request.param()
-    return made
+    return PLACES[request.param]()
 
 
 def lines(path: Path) -> list[tuple[int, int]]:

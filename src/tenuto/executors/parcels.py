@@ -13,7 +13,7 @@ import pickle
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import cloudpickle
 
@@ -37,6 +37,8 @@ __all__ = [
 ]
 
 _PARTS_MAX = 1000
+
+E = TypeVar("E", bound=BaseException)
 
 
 class NotPicklable(PrefectException, TypeError):
@@ -178,15 +180,19 @@ def pack_answer(value: object) -> bytes:
 
 def stamp(outcome: Outcome) -> None:
     """Add to an outcome what would be lost on the way: where it was, and the traceback of an error."""
+    if outcome.host:
+        return  # It comes from a process beside this one, where all of it was known.
     me = this_process()
     outcome.host, outcome.pid = me.host, me.pid
+    if outcome.write_error is not None:
+        outcome.write_error = _portable(outcome.write_error)
     if outcome.error is not None:
         if isinstance(outcome.error, Exception):
             outcome.error_text = ErrorInfo.from_exception(outcome.error)
         outcome.error = _portable(outcome.error)
 
 
-def _portable(error: BaseException) -> BaseException:
+def _portable(error: E) -> E | RuntimeError:
     """Return an error that arrives as what it is; one whose own pickling is broken becomes a plain text."""
     try:
         cloudpickle.loads(_dumps(error))
@@ -241,7 +247,7 @@ def _things_in(value: object) -> Iterator[tuple[str, object]]:
             if name not in ("run", "state_handlers", "trigger"):
                 yield f"The attribute {name!r} of task '{task.name}'", attribute
         yield f"The result of task '{task.name}'", value.write_to
-    elif callable(value):
+    elif callable(value) and _refusal(value) is not None:
         for name, used in _names_used(value):
             yield f"The variable {name!r}", used
 

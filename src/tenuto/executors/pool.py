@@ -1,4 +1,4 @@
-"""Worker processes of one flow run: programs of their own, used again and again, killed when needed."""
+"""Worker processes: programs of their own, used again and again, killed when needed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tenuto.executors.parcels import Packer, Parcel
 from tenuto.executors.records import relay
 from tenuto.executors.worker import Setup, read_message, write_message
 
-__all__ = ["WorkerPool"]
+__all__ = ["WorkerPool", "WorkerProcess", "setup_of_this_process"]
 
 # The path first: with it, everything else is found where this process finds it.
 _PROGRAM = """\
@@ -49,12 +49,6 @@ class _Call(NamedTuple):
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
 
-    @property
-    def timeout(self) -> float | None:
-        """Seconds that the call may take, where it is an attempt of a task that says so."""
-        attempt = self.args[0] if self.args else None
-        return attempt.body.task.timeout if isinstance(attempt, Attempt) else None
-
 
 class WorkerPool:
     """
@@ -65,14 +59,9 @@ class WorkerPool:
     """
 
     def __init__(self, workers: int) -> None:
-        self._packer = Packer()
         self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
-        self._setup = Setup(
-            config=config.to_dict(),
-            folder=os.getcwd(),
-            levels={logger.name: logger.getEffectiveLevel() for logger in package_loggers()},
-        )
-        self._dispatchers = [_Dispatcher(self._calls, self._packer, self._setup) for _ in range(workers)]
+        packer, setup = Packer(), setup_of_this_process()
+        self._dispatchers = [_Dispatcher(self._calls, WorkerProcess(packer, setup)) for _ in range(workers)]
 
     def submit(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Future[Any]:
         """Run `function(*args, **kwargs)` in the next free worker; the future has its value or error."""
@@ -82,60 +71,98 @@ class WorkerPool:
 
     def close(self, *, kill: bool) -> None:
         """End all workers; `kill` ends what they are at, with all that it has started."""
-        for dispatcher in self._dispatchers:
-            dispatcher.stopping = True
         for _ in self._dispatchers:
             self._calls.put(None)
         if kill:
             for dispatcher in self._dispatchers:
-                dispatcher.kill()
+                dispatcher.worker.kill()
         for dispatcher in self._dispatchers:
             dispatcher.join()
 
 
 class _Dispatcher(threading.Thread):
-    """Hands the calls of a pool to one worker process, and starts another when that is gone."""
+    """Hands the calls of a pool to one worker process."""
 
-    def __init__(self, calls: queue.SimpleQueue[_Call | None], packer: Packer, setup: Setup) -> None:
+    def __init__(self, calls: queue.SimpleQueue[_Call | None], worker: WorkerProcess) -> None:
         super().__init__(daemon=True, name="tenuto-dispatch")
-        self.stopping = False
+        self.worker = worker
         self._calls = calls
-        self._packer = packer
-        self._setup = setup
-        self._worker: _Worker | None = None
         self.start()
 
     def run(self) -> None:
         while (call := self._calls.get()) is not None:
             try:
-                call.future.set_result(self._answer(call))
+                call.future.set_result(self.worker.call(call.function, *call.args, **call.kwargs))
             except BaseException as error:  # noqa: BLE001  # it belongs to who waits for the future
                 call.future.set_exception(error)
-        if self._worker is not None:
-            self._worker.stop()
+        self.worker.stop()
 
-    def kill(self) -> None:
-        worker = self._worker
-        if worker is not None:
-            kill_tree(worker.pid)
 
-    def _answer(self, call: _Call) -> Any:
-        parcel = self._packer.pack((call.function, call.args, call.kwargs))
-        worker = self._worker
-        if worker is None or not worker.is_alive:
-            if worker is not None:
-                worker.stop()
-            worker = self._worker = _Worker(self._setup)
+class WorkerProcess:
+    """
+    Makes calls in a process, one at a time; starts it with the first, and another when that is gone.
+
+    Args:
+        packer: pickles the calls; several may share one.
+        setup: what the process is set up with.
+    """
+
+    def __init__(self, packer: Packer, setup: Setup) -> None:
+        self._packer = packer
+        self._setup = setup
+        self._process: _Process | None = None
+
+    def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """
+        Return what a call gives; what it logs and prints is logged and printed by this thread.
+
+        Raises:
+            NotPicklable: when the call cannot be sent.
+            WorkerLost: when the process ends before it answers.
+            TaskTimeoutSignal: when it had to be killed, because an attempt does not end in its time.
+            Exception: what the call raised.
+        """
+        parcel = self._packer.pack((function, args, kwargs))
+        process = self._process
+        if process is None or not process.is_alive:
+            self.stop()
+            process = self._process = _Process(self._setup)
         try:
-            return worker.answer(parcel, self._packer, call.timeout)
+            return process.answer(parcel, self._packer, _timeout_of(args))
         except (WorkerLost, TaskTimeoutSignal):
-            worker.stop()
-            self._worker = None
+            self.stop()
             raise
 
+    def stop(self) -> None:
+        """End the process, if there is one."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.stop()
 
-class _Worker:
-    """One worker process, seen from here."""
+    def kill(self) -> None:
+        """End what the process is at, with all that it has started; may be called by any thread."""
+        process = self._process
+        if process is not None:
+            kill_tree(process.pid)
+
+
+def setup_of_this_process() -> Setup:
+    """Return what worker processes need to be like this one."""
+    return Setup(
+        config=config.to_dict(),
+        folder=os.getcwd(),
+        levels={logger.name: logger.getEffectiveLevel() for logger in package_loggers()},
+    )
+
+
+def _timeout_of(args: tuple[Any, ...]) -> float | None:
+    """Return the seconds that a call may take, where it is an attempt of a task that says so."""
+    attempt = args[0] if args else None
+    return attempt.body.task.timeout if isinstance(attempt, Attempt) else None
+
+
+class _Process:
+    """A worker process that has been started, seen from here."""
 
     def __init__(self, setup: Setup) -> None:
         self._process = subprocess.Popen(
@@ -158,14 +185,7 @@ class _Worker:
         return self._process.poll() is None
 
     def answer(self, parcel: Parcel, packer: Packer, timeout: float | None) -> Any:
-        """
-        Return the value of a call.
-
-        Raises:
-            WorkerLost: when the process ends before it answers.
-            TaskTimeoutSignal: when it had to be killed because it does not answer in time.
-            Exception: what the call raised.
-        """
+        """Return the value of a call, or raise as `WorkerProcess.call` does."""
         secrets = known_secrets()
         if len(secrets) > self._secrets_sent:
             self._secrets_sent = len(secrets)

@@ -72,9 +72,11 @@ class RayExecutor(RemoteExecutor):
                 ray.shutdown()
 
     def _connect(self, ray: Any) -> None:
-        settings = {"logging_level": logging.WARNING, "log_to_driver": True, **self.init_kwargs}
+        settings: dict[str, Any] = {"log_to_driver": True, "logging_level": logging.WARNING}
         if self.address is None:
-            settings.setdefault("include_dashboard", False)
+            # Of one that comes and goes with the run, nobody wants to know how to look after it.
+            settings |= {"include_dashboard": False, "logging_level": logging.ERROR}
+        settings |= self.init_kwargs
         try:
             if self.address is not None:
                 _check_reachable(self.address)

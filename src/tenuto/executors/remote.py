@@ -25,9 +25,10 @@ from tenuto._base.masking import known_secrets, register_forms
 from tenuto.engine.attempt import Attempt, perform
 from tenuto.engine.result.remote import RemoteItem, RemoteList, RemoteValue
 from tenuto.engine.transitions import Outcome, is_mappable
-from tenuto.exceptions import PrefectException
+from tenuto.exceptions import PrefectException, TaskTimeoutSignal
 from tenuto.executors.base import Executor, resolved
-from tenuto.executors.parcels import Packer, forget_parts, open_parcel, pack_answer, receive_part
+from tenuto.executors.parcels import Packer, forget_parts, open_parcel, pack_answer, receive_part, stamp
+from tenuto.executors.pool import WorkerProcess, setup_of_this_process
 from tenuto.executors.records import portable_record, relay, run_of_record
 from tenuto.journal.process import this_process
 from tenuto.journal.values import load
@@ -190,6 +191,20 @@ class RemoteExecutor(Executor):
     ) -> Future[Any]:
         """Return the future of a call that a worker makes; that of an attempt has its outcome."""
         handle: Future[Any] = Future()
+        try:
+            self._submit(handle, fn, args, kwargs, extra_context or {})
+        except Exception as error:  # noqa: BLE001  # it cannot be sent, or nobody takes it: this call has failed
+            handle.set_exception(error)
+        return handle
+
+    def _submit(
+        self,
+        handle: Future[Any],
+        fn: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        facts: Mapping[str, Any],
+    ) -> None:
         references: list[Any] = []
         attempt = args[0] if fn is perform else None
         if attempt is not None:
@@ -204,9 +219,8 @@ class RemoteExecutor(Executor):
         call = call_function if attempt is None else call_attempt
         parts = {name: self._packer.part(name) for name in parcel.parts}
         with self._launching:
-            reference = self.launch(call, shipment, parts, references, extra_context or {}, handle)
+            reference = self.launch(call, shipment, parts, references, facts, handle)
             self._attempts[handle] = (attempt, reference)
-        return handle
 
     def wait(self, futures: Any) -> Any:
         """Return the values of any nesting of futures."""
@@ -218,14 +232,10 @@ class RemoteExecutor(Executor):
             if handle not in self._attempts:
                 return
             attempt, reference = self._attempts.pop(handle)
-        answer = pickle.loads(report)
-        if attempt is None:
-            handle.set_result(answer)
-            return
-        register_forms(answer.secrets)
-        for record, run in answer.records:
-            relay(record, run)
-        handle.set_result(self._outcome(answer, attempt, reference))
+        try:
+            handle.set_result(self._answer(pickle.loads(report), attempt, reference))
+        except Exception as error:  # noqa: BLE001  # unpickling runs code of the user's classes; the call gets it
+            handle.set_exception(error)
 
     def failed(self, handle: Future[Any], error: BaseException) -> None:
         """Take note that a call gave nothing, and why."""
@@ -233,6 +243,14 @@ class RemoteExecutor(Executor):
             is_new = self._attempts.pop(handle, None) is not None
         if is_new:
             handle.set_exception(error)
+
+    def _answer(self, answer: Any, attempt: Attempt | None, reference: Any) -> Any:
+        if attempt is None:
+            return answer
+        register_forms(answer.secrets)
+        for record, run in answer.records:
+            relay(record, run)
+        return self._outcome(answer, attempt, reference)
 
     def _outcome(self, report: Report, attempt: Attempt, reference: Any) -> Outcome:
         outcome = report.outcome
@@ -291,9 +309,10 @@ def call_attempt(shipment: Shipment, parts: Mapping[str, bytes], values: Sequenc
         attempt: Attempt = open_parcel(shipment.data)
         attempt.inputs = {name: _filled(value, values) for name, value in attempt.inputs.items()}
         keeper = keeper_of(attempt)
-        outcome = _kept_before(attempt, keeper) or perform(attempt)
+        outcome = _kept_before(attempt, keeper) or _performed(attempt)
         if keeper is not None and outcome.kept is not None:
             keeper.note(outcome.kept, _key(attempt))
+        stamp(outcome)
     value = outcome.value if outcome.error is None else None
     is_held = value is not None and (outcome.kept is None or outcome.kept.kind != "inline")
     if is_held:
@@ -319,6 +338,36 @@ def call_function(shipment: Shipment, parts: Mapping[str, bytes], values: Sequen
         function, args, kwargs = open_parcel(shipment.data)
         value = function(*args, **kwargs)
     return value, pack_answer(value)
+
+
+def _performed(attempt: Attempt) -> Outcome:
+    """
+    Carry out an attempt; one that has a timeout in a process beside this one, which can be killed.
+
+    A worker of a cluster holds values that others need, and runs its calls in threads.
+    """
+    if not attempt.body.task.timeout:
+        return perform(attempt)
+    try:
+        worker, calls = _idle.pop()
+    except IndexError:
+        worker, calls = WorkerProcess(Packer(), setup_of_this_process()), 0
+    try:
+        outcome: Outcome = worker.call(perform, attempt)
+        return outcome
+    except TaskTimeoutSignal as error:
+        return Outcome(error=error)
+    finally:
+        if calls < _CALLS_MAX:
+            _idle.append((worker, calls + 1))
+        else:
+            worker.stop()
+
+
+# Processes for attempts with timeouts, as many as there were at once, and how often each was used. They end
+# with this process, which may live for weeks: now and then one is replaced, with all it has received.
+_idle: list[tuple[WorkerProcess, int]] = []
+_CALLS_MAX = 1000
 
 
 def _filled(value: Any, values: Sequence[Any]) -> Any:

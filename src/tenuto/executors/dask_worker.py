@@ -1,0 +1,28 @@
+"""What runs on the workers of a Dask cluster beside the calls themselves; needs Dask to be imported."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from distributed import WorkerPlugin
+
+__all__ = ["ModulePaths"]
+
+
+class ModulePaths(WorkerPlugin):
+    """
+    Lets each worker find modules where the flow's process finds them: helpers that lie beside a flow.
+
+    It has to be there before any call is: Dask itself unpickles values that one worker takes from another.
+    """
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        self.name = "tenuto-module-paths"
+        self.paths = list(paths)
+
+    def setup(self, worker: Any) -> None:
+        """Add what exists on the worker's machine, after all that it has by itself."""
+        sys.path.extend(path for path in self.paths if path not in sys.path and os.path.isdir(path))
