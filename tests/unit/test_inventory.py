@@ -36,7 +36,7 @@ SAME_OBJECTS: list[tuple[str, str]] = [
 ]
 
 # What comes with a later change. It is looked up all the same: nothing that is there may stay in this list.
-PENDING_MODULES = ("schedules",)
+PENDING_MODULES: tuple[str, ...] = ("schedules",)
 
 # Module and name -> why, in the words of docs/compatibility.md.
 DEVIATIONS = {
@@ -163,10 +163,9 @@ def test_name_is_at_its_address_with_its_kind_and_signature(row: Row) -> None:
     assert problem_of(*row) is None
 
 
-@pytest.mark.parametrize("row", [row for row in ROWS if is_pending(row[0])], ids=id_of)
-def test_what_is_pending_is_not_there(row: Row) -> None:
+def test_what_is_pending_is_not_there() -> None:
     # R-INV-1: what has come must leave the list of what is to come
-    assert problem_of(*row) is not None
+    assert [id_of(row) for row in ROWS if is_pending(row[0]) and problem_of(*row) is None] == []
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row[:2] in DEVIATIONS], ids=id_of)
