@@ -10,6 +10,7 @@ __all__ = [
     "PrefectException",
     "PrefectSignal",
     "ResultCorrupt",
+    "ServerRequired",
     "TaskTimeoutSignal",
     "TenutoException",
     "TenutoSignal",
@@ -34,6 +35,19 @@ class AuthorizationError(ClientError):
 
 class ObjectNotFoundError(ClientError):
     """The server does not know what was asked for."""
+
+
+class ServerRequired(ClientError):
+    """`what` works with a server only, and this version of Tenuto has none; `instead` says what works."""
+
+    def __init__(self, what: str, instead: str = "") -> None:
+        self.what = what
+        self.instead = instead
+        advice = f" {instead}" if instead else ""
+        super().__init__(f"{what} needs a server, which this version of Tenuto does not have yet.{advice}")
+
+    def __reduce__(self) -> tuple[type, tuple[str, str]]:
+        return type(self), (self.what, self.instead)
 
 
 class FlowStorageError(PrefectException):

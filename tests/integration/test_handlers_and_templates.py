@@ -1,7 +1,6 @@
 """Handlers and templates in the forms that real flows use."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -11,8 +10,8 @@ from tenuto.engine import signals
 from tenuto.engine.results import LocalResult
 from tenuto.engine.signals import ENDRUN
 from tenuto.engine.state import Failed, Skipped, State, Success
-from tenuto.utilities import notifications
 from tenuto.utilities.notifications import slack_notifier
+from tests.fakes.webhook import Webhook
 
 
 @task
@@ -90,14 +89,8 @@ def test_loop_asks_the_context_for_its_last_value() -> None:
 
 
 # R-REAL-14
-def test_curried_notifier_tells_about_the_states_it_was_made_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    titles: list[str] = []
-
-    def post(url: str, payload: dict[str, Any], proxies: dict[str, str]) -> int:
-        titles.append(payload["attachments"][0]["title"])
-        return 200
-
-    monkeypatch.setattr(notifications, "_post_json", post)
+def test_curried_notifier_tells_about_the_states_it_was_made_for() -> None:
+    webhook = Webhook()
 
     @task
     def load() -> None:
@@ -107,9 +100,10 @@ def test_curried_notifier_tells_about_the_states_it_was_made_for(monkeypatch: py
     with Flow("told") as flow:
         one(task_args=handlers)
         load(task_args=handlers)
-    with tenuto.context(secrets={"SLACK_WEBHOOK_URL": "http://127.0.0.1:9/hook"}):
+    with tenuto.context(secrets={"SLACK_WEBHOOK_URL": webhook.url}):
         flow.run()
-    assert titles == ["Failed"]
+    webhook.stop()
+    assert [post.body["attachments"][0]["title"] for post in webhook.posts] == ["Failed"]
 
 
 @pytest.fixture

@@ -35,12 +35,14 @@ DOORS = [
 
 
 def visible(module: ModuleType) -> set[str]:
-    """Return the public names that a module shows: no sub-modules, and none of its own tools."""
+    """Return the public names that a module shows: none of its tools, and sub-modules only if declared."""
     foreign = tools(module) - set(getattr(module, "__all__", []))
     return {
         name
         for name in dir(module)
-        if not name.startswith("_") and name not in foreign and not is_submodule(module, name)
+        if not name.startswith("_")
+        and name not in foreign
+        and (name in getattr(module, "__all__", []) or not is_submodule(module, name))
     }
 
 

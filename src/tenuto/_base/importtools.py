@@ -77,6 +77,8 @@ def lazy_names(
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
 
     def listing() -> list[str]:
-        return sorted({*vars(sys.modules[package]), *known})
+        module = vars(sys.modules[package])
+        # Sub-modules that are part of what the package offers are listed before they are loaded, too.
+        return sorted({*module, *known, *module.get("__all__", ())})
 
     return load, listing

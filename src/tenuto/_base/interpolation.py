@@ -30,9 +30,9 @@ _REFERENCE = re.compile(r"\$\{([^{}]*)\}")
 _LITERAL_START = re.compile(r"""[ \t]*(?:[0-9+\-.(\[{'"]|[bBuUrR]{1,2}['"]|None\b)""")
 
 
-def interpolate_config(settings: Mapping[str, Any], env_var_prefix: str | None = None) -> Config:
-    """Return `settings` with the environment on top, texts typed, and `${section.key}` replaced."""
-    typed = {path: _typed(value) for path, value in dict_to_flatdict(settings).items()}
+def interpolate_config(config: Mapping[str, Any], env_var_prefix: str | None = None) -> Config:
+    """Return `config` with the environment on top, texts typed, and `${section.key}` replaced."""
+    typed = {path: _typed(value) for path, value in dict_to_flatdict(config).items()}
     for prefix in prefixes_of(env_var_prefix):
         for path, text in _environment(prefix):
             _put(typed, path, _typed(text))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import psutil
 
-__all__ = ["kill_children", "kill_tree"]
+__all__ = ["kill_children", "kill_session", "kill_tree"]
 
 _END_SECONDS = 5.0
 
@@ -22,6 +24,28 @@ def kill_tree(pid: int) -> None:
     except psutil.NoSuchProcess:
         return
     _kill([process, *_below(process)])
+
+
+def kill_session(pid: int) -> None:
+    """
+    Kill a process that was started in a session of its own, with everything below it and in its session.
+
+    That also reaches what has lost its parent, such as a command that a shell left in the background.
+    """
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+    except psutil.NoSuchProcess:
+        tree = []
+    else:
+        tree = [process, *_below(process)]
+    if hasattr(os, "killpg"):
+        try:
+            os.killpg(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass  # Nobody is left in it.
+    _kill(tree)
 
 
 def kill_children() -> None:

@@ -1,13 +1,18 @@
 """Secrets, read at run time from the context."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tenuto._base.collections import as_nested_dict
 from tenuto._base.context import context
 from tenuto._base.masking import register_secret
 from tenuto.configuration import config
+
+if TYPE_CHECKING:
+    from tenuto.client.client import Client
 
 __all__ = ["Secret"]
 
@@ -51,6 +56,13 @@ class Secret:
     def exists(self) -> bool:
         """Say whether `get` would find a value in a run."""
         return self.name in _known()
+
+    @property
+    def client(self) -> Client:
+        """The client of the configured server."""
+        from tenuto.client.client import Client
+
+        return Client()
 
     def __repr__(self) -> str:
         return f"<Secret: {self.name}>"

@@ -33,6 +33,7 @@ from tenuto.core.nodes import Constant, as_task, collected
 from tenuto.core.parameter import Parameter
 from tenuto.core.rewriting import merge_flow, replace_task
 from tenuto.core.task import Task
+from tenuto.exceptions import ServerRequired
 
 if TYPE_CHECKING:
     import logging
@@ -56,6 +57,15 @@ Don't call `flow.run()` from within a `Flow` context manager. The flow is comple
     with Flow("name") as flow:      # do
         ...
     flow.run()
+"""
+
+
+_REGISTER_INSIDE = """\
+Don't call `flow.register()` from within a `Flow` context manager. The flow is complete only after the block:
+
+    with Flow("name") as flow:
+        ...
+    flow.register(project_name="project")
 """
 
 
@@ -447,6 +457,80 @@ class Flow(FlowGraph):
         from tenuto.engine.launch import run_flow
 
         return run_flow(self, parameters=parameters, runner_cls=runner_cls, **kwargs)
+
+    def register(
+        self,
+        project_name: str | None = None,
+        build: bool = True,
+        labels: Iterable[str] | None = None,
+        set_schedule_active: bool | None = True,
+        version_group_id: str | None = None,
+        no_url: bool = False,
+        idempotency_key: str | None = None,
+        **kwargs: Any,
+    ) -> str:
+        """
+        Register the flow with a server and return the id of this version of it.
+
+        Args:
+            project_name: the project that it belongs to.
+            build: store the flow's code in its storage.
+            labels: added to those of its run config and storage.
+            set_schedule_active: turn the flow's schedule on or off; None leaves it as it is.
+            version_group_id: make this a version of that group of flows.
+            no_url: print nothing.
+            idempotency_key: register no new version when the last one had the same key.
+            **kwargs: options of the storage that is used when the flow has none.
+
+        Returns:
+            The id. None while a file is only being loaded.
+
+        Raises:
+            ValueError: inside the flow's own `with` block.
+            ServerRequired: always, as yet.
+        """
+        if is_open(self):
+            raise note_callsite(ValueError(_REGISTER_INSIDE))
+        if context.current().get("loading_flow"):
+            warn("`flow.register()` was called while the flow's file is being loaded, and did nothing.")
+            return None  # type: ignore[return-value]  # only while loading; everybody else wants an id
+        raise note_callsite(ServerRequired("Flow.register", "Run the flow in this process with flow.run()."))
+
+    def run_agent(
+        self,
+        token: str | None = None,
+        show_flow_logs: bool = False,
+        log_to_cloud: bool | None = None,
+        api_key: str | None = None,
+    ) -> None:
+        """
+        Start an agent on this machine that carries out runs of the flow, and stay until it is stopped.
+
+        Args:
+            token, log_to_cloud: accepted and ignored.
+            show_flow_logs: print what the runs log.
+            api_key: the key for the server; default: setting `cloud.api_key`.
+
+        Raises:
+            ServerRequired: always, as yet.
+        """
+        if context.current().get("loading_flow"):
+            warn("`flow.run_agent()` was called while the flow's file is being loaded, and did nothing.")
+            return
+        raise note_callsite(ServerRequired("Flow.run_agent", "Run the flow in this process with flow.run()."))
+
+    def diagnostics(self, include_secret_names: bool = False) -> str:
+        """
+        Return JSON text about this flow and the surroundings it would run in, for a report of a mistake.
+
+        Values of settings and of variables are not in it, only their names.
+
+        Args:
+            include_secret_names: also name the secrets that configuration holds.
+        """
+        from tenuto.diagnostics import diagnostics
+
+        return diagnostics(self, include_secret_names=include_secret_names)
 
     def visualize(
         self,

@@ -97,8 +97,11 @@ class RunRecord:
         self.recorder.task_state(event)
 
     def task_state(self, run: TaskRun, outcome: Outcome | None = None) -> None:
-        """Record the state that a pass over a task run ended in."""
+        """Record the state that a pass over a task run ended in, after what its body left with the run."""
         state, runner = run.state, run.node.runner
+        if outcome is not None:
+            for kind, key, body in outcome.artifacts:
+                self.recorder.artifact(run.node.slug, run.index, kind, key, body)
         event = self._event(run, type(state).__name__)
         event.message = state.message or ""
         if type(state) is not Success:

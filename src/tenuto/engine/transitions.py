@@ -9,9 +9,9 @@ file or the context.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tenuto._base.texts import safe_repr
 from tenuto.engine.signals import ENDRUN, TRIGGERFAIL, PrefectStateSignal
@@ -64,7 +64,8 @@ class Outcome:
     Exactly one of `value` and `error` counts: a value when `error` is None. `result` is the value in the
     task's own Result, with its location, when it was written. `write_error` says that the body succeeded and
     its result could not be stored; `cause` what went wrong around the code, if anything did (`storage`,
-    `crashed`). `kept` is the reference of the copy kept for a resume, `seconds` the duration of the body.
+    `crashed`). `kept` is the reference of the copy kept for a resume, `seconds` the duration of the body,
+    `artifacts` what the body left with the run: kind, key and body of each.
 
     Bodies that ran in another process bring the error with its traceback as text, `host` and `pid`, and where
     the value stayed there and no copy is kept, its digest.
@@ -81,6 +82,7 @@ class Outcome:
     host: str = ""
     pid: int = 0
     digest: str | None = None
+    artifacts: list[tuple[str, str, Any]] = field(default_factory=list)
 
 
 def state_of(outcome: Outcome) -> State:

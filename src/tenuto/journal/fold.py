@@ -155,8 +155,16 @@ def _apply_rest(view: RunView, event: Event) -> None:
     elif kind is Kind.NOTE:
         view.notes.append(event.message)
     elif kind is Kind.ARTIFACT:
-        view.artifacts.append({"slug": event.slug, "index": event.index, **event.data})
+        _apply_artifact(view, {"slug": event.slug, "index": event.index, **event.data})
     elif kind is Kind.INCOMPLETE:
         view.incomplete = str(event.data.get("reason", "")) or "unknown"
         if event.state:
             _apply_run_state(view, event)
+
+
+def _apply_artifact(view: RunView, artifact: dict[str, Any]) -> None:
+    """Put an artifact in the place of the earlier one of its key; one without a kind takes it away."""
+    keys = [known.get("key") for known in view.artifacts]
+    key = artifact.get("key")
+    place = keys.index(key) if key and key in keys else len(keys)
+    view.artifacts[place : place + 1] = [artifact] if artifact.get("kind") else []

@@ -18,7 +18,7 @@ from tenuto.journal.home import Home
 from tenuto.journal.keeper import Keeper
 from tenuto.journal.logs import RunLogHandler
 from tenuto.journal.process import distributions_sha256, this_process
-from tenuto.journal.recorded import recorded_values
+from tenuto.journal.recorded import recorded_value, recorded_values
 from tenuto.journal.settings import RecordSettings
 from tenuto.journal.states import FINAL_STATES, SUCCESSFUL_STATES
 from tenuto.journal.writer import JournalWriter
@@ -194,8 +194,8 @@ class Recorder:
         )
 
     def artifact(self, slug: str, index: int, kind: str, key: str, body: Any) -> None:
-        """Record an artifact of a task run; `body` in the form of `recorded_values`."""
-        data = recorded_values({"kind": kind, "key": key, "body": body})
+        """Record an artifact of a task run; `body` in the form of `recorded_value`."""
+        data = {"kind": kind, "key": mask(key), "body": recorded_value("body", body)}
         self._append(Event(kind=Kind.ARTIFACT, slug=slug, index=index, data=data))
 
     def put_object(self, data: bytes) -> str:

@@ -1,5 +1,5 @@
 """
-State handlers that tell people: Slack-shaped webhooks and mail.
+State handlers that tell people: webhooks, Slack's among them, and mail.
 
 A notifier never changes a run: what goes wrong in it is one ERROR in the log, and the new state is returned.
 """
@@ -9,32 +9,39 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from tenuto._base.context import context
+from tenuto._base.datetimes import utc_now
+from tenuto._base.left_out import REQUIRED, left_out_function
 from tenuto._base.logging import get_logger
-from tenuto._base.masking import register_secret
+from tenuto._base.mail import MailServer, compose
+from tenuto._base.webhook import post_json
 from tenuto.client.secrets import Secret
 from tenuto.configuration import config
 
 if TYPE_CHECKING:
+    from email.message import EmailMessage
+
     from tenuto.engine.state import State
 
 __all__ = [
     "callback_factory",
+    "email_notifier",
     "gmail_notifier",
     "jira_notifier",
     "slack_message_formatter",
     "slack_notifier",
     "snowflake_logger",
     "snowflake_message_formatter",
+    "webhook_message_formatter",
+    "webhook_notifier",
 ]
 
 _States = Sequence[type["State"]]
 
-_TIMEOUT_SECONDS = 10.0
-_MAIL_HOST = "smtp.gmail.com"
-_MAIL_PORT = 465
+_GMAIL_HOST = "smtp.gmail.com"
+_GMAIL_PORT = 465
 
 
 def callback_factory(
@@ -127,7 +134,7 @@ def slack_notifier(
     if _wanted(new_state, ignore_states, only_states):
         with _faults_logged("slack_notifier", obj):
             url = str(Secret(webhook_secret or "SLACK_WEBHOOK_URL").get())
-            status = _post_json(url, slack_message_formatter(obj, new_state, backend_info), proxies or {})
+            status = post_json(url, slack_message_formatter(obj, new_state, backend_info), proxies=proxies)
             if not 200 <= status < 300:
                 raise ValueError(f"Slack notification for {obj!r} failed")
     return new_state
@@ -168,19 +175,6 @@ def _link_to_run() -> str | None:
     return None
 
 
-def _post_json(url: str, payload: Mapping[str, Any], proxies: Mapping[str, str]) -> int:
-    import urllib3
-
-    parsed = urllib3.util.parse_url(url)
-    # The HTTP client's own log lines tell the path alone, and in it the URL as a whole would not be found.
-    register_secret(parsed.request_uri)
-    proxy = proxies.get(parsed.scheme or "https")
-    pool = urllib3.ProxyManager(proxy) if proxy else urllib3.PoolManager()
-    with pool:
-        answer = pool.request("POST", url, json=payload, timeout=_TIMEOUT_SECONDS, retries=False)
-        return answer.status
-
-
 @_Notifier
 def gmail_notifier(
     obj: Any,
@@ -197,39 +191,122 @@ def gmail_notifier(
     """
     if _wanted(new_state, ignore_states, only_states):
         with _faults_logged("gmail_notifier", obj):
-            kind = type(new_state).__name__
-            _send_mail(
-                # Names are free text; a line break in one would end the header.
-                subject=" ".join(f"Tenuto state change notification for {obj.name}".split()),
-                text=f"{obj.name} is now in a {kind} state\n\n{new_state.message or ''}\n",
-            )
+            user, password = str(Secret("EMAIL_USERNAME").get()), str(Secret("EMAIL_PASSWORD").get())
+            server = MailServer(_GMAIL_HOST, _GMAIL_PORT, "SSL", user, password)
+            server.send(_mail(obj, new_state, sender=user, to=user))
     return new_state
 
 
-def _send_mail(subject: str, text: str) -> None:
-    import smtplib
-    from email.message import EmailMessage
+@_Notifier
+def email_notifier(
+    obj: Any,
+    old_state: State,
+    new_state: State,
+    ignore_states: _States | None = None,
+    only_states: _States | None = None,
+    email_to: str | None = None,
+    email_from: str | None = None,
+    smtp_server: str = _GMAIL_HOST,
+    smtp_port: int = _GMAIL_PORT,
+    smtp_type: str = "SSL",
+) -> State:
+    """
+    Mail each state change; return the new state. Curried and filtered like `slack_notifier`.
 
-    user, password = str(Secret("EMAIL_USERNAME").get()), str(Secret("EMAIL_PASSWORD").get())
-    mail = EmailMessage()
-    mail["From"] = mail["To"] = user
-    mail["Subject"] = subject
-    mail.set_content(text)
-    with smtplib.SMTP_SSL(_MAIL_HOST, port=_MAIL_PORT, timeout=_TIMEOUT_SECONDS) as server:
-        server.login(user, password)
-        server.send_message(mail)
+    Args:
+        ignore_states, only_states: state classes, subclasses included; ignoring wins.
+        email_to: addresses, separated by commas; default: the account itself.
+        email_from: the sender; default: the account, which is in the secrets `EMAIL_USERNAME` and
+            `EMAIL_PASSWORD`.
+        smtp_server, smtp_port: where the mail is handed over.
+        smtp_type: `SSL`, `STARTTLS`, or `INSECURE`, which sends in clear and without logging in; then both
+            addresses are needed and no secret is.
+    """
+    if _wanted(new_state, ignore_states, only_states):
+        with _faults_logged("email_notifier", obj):
+            user, password = None, None
+            if smtp_type != "INSECURE":
+                user, password = str(Secret("EMAIL_USERNAME").get()), str(Secret("EMAIL_PASSWORD").get())
+            sender, to = email_from or user, email_to or user
+            if sender is None or to is None:
+                raise ValueError("Give email_notifier `email_from` and `email_to`: it has no account.")
+            server = MailServer(smtp_server, smtp_port, smtp_type, user, password)
+            server.send(_mail(obj, new_state, sender=sender, to=to))
+    return new_state
 
 
-def _left_out(name: str) -> Callable[..., NoReturn]:
-    def refuse(*args: Any, **kwargs: Any) -> NoReturn:
-        raise NotImplementedError(
-            f"{name} is not part of Tenuto. Write a state handler of your own; callback_factory helps."
-        )
+def _mail(obj: Any, state: State, sender: str, to: str) -> EmailMessage:
+    kind = type(state).__name__
+    return compose(
+        subject=f"Tenuto state change notification for {obj.name}",
+        sender=sender,
+        to=to,
+        plain=f"{obj.name} is now in a {kind} state\n\n{state.message or ''}\n",
+    )
 
-    refuse.__name__ = refuse.__qualname__ = name
-    return refuse
+
+@_Notifier
+def webhook_notifier(
+    obj: Any,
+    old_state: State,
+    new_state: State,
+    ignore_states: _States | None = None,
+    only_states: _States | None = None,
+    webhook_secret: str = "WEBHOOK_URL",
+    headers: Mapping[str, str] | None = None,
+    proxies: Mapping[str, str] | None = None,
+) -> State:
+    """
+    Post each state change as JSON to a webhook; return the new state.
+
+    Curried and filtered like `slack_notifier`. The payload is that of `webhook_message_formatter`.
+
+    Args:
+        ignore_states, only_states: state classes, subclasses included; ignoring wins.
+        webhook_secret: name of the secret that holds the URL.
+        headers: added to the request.
+        proxies: `{"https": "http://proxy:3128"}`, by scheme of the webhook.
+    """
+    if _wanted(new_state, ignore_states, only_states):
+        with _faults_logged("webhook_notifier", obj):
+            url = str(Secret(webhook_secret).get())
+            payload = webhook_message_formatter(obj, old_state, new_state)
+            status = post_json(url, payload, headers=headers, proxies=proxies)
+            if not 200 <= status < 300:
+                raise ValueError(f"Webhook notification for {obj!r} failed with status {status}")
+    return new_state
 
 
-jira_notifier = _left_out("jira_notifier")
-snowflake_logger = _left_out("snowflake_logger")
-snowflake_message_formatter = _left_out("snowflake_message_formatter")
+def webhook_message_formatter(tracked_obj: Any, old_state: State, new_state: State) -> dict[str, Any]:
+    """Return what is told about a task or flow: its name, both states, the run that is going on, the time."""
+    run = {
+        key: context.get(key)
+        for key in ("flow_name", "flow_run_id", "flow_run_name", "task_run_id", "map_index")
+    }
+    return {
+        "kind": type(tracked_obj).__name__,
+        "name": tracked_obj.name,
+        "old_state": type(old_state).__name__,
+        "state": type(new_state).__name__,
+        "message": new_state.message or "",
+        "timestamp": utc_now().isoformat(),
+        **run,
+    }
+
+
+_INSTEAD = "Write a state handler of your own; callback_factory helps."
+_CHANGE = dict.fromkeys(("obj", "old_state", "new_state"), REQUIRED) | dict.fromkeys(
+    ("ignore_states", "only_states")
+)
+
+jira_notifier = left_out_function(
+    "jira_notifier", {**_CHANGE, "server_URL": None, "options": None, "assignee": "-1"}, _INSTEAD
+)
+snowflake_logger = left_out_function(
+    "snowflake_logger",
+    {**_CHANGE, "snowflake_secret": None, "snowflake_log_table_name": None, "test_env": False},
+    _INSTEAD,
+)
+snowflake_message_formatter = left_out_function(
+    "snowflake_message_formatter", dict.fromkeys(("tracked_obj", "state"), REQUIRED), _INSTEAD
+)

@@ -1,6 +1,7 @@
 """Flows as objects: names, blocks, slugs, copies, pickles."""
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from tenuto import Flow, Parameter, Task, context, tags, task
 from tenuto.core.edge import Edge
-from tenuto.exceptions import FlowStorageError
+from tenuto.exceptions import FlowStorageError, ServerRequired
 
 
 @task
@@ -335,3 +336,27 @@ def test_flow_given_tasks_and_edges_holds_them() -> None:
 def test_flow_has_a_logger_of_its_name() -> None:
     flow = Flow("pages")
     assert flow.logger.name == "tenuto.pages"
+
+
+@pytest.mark.parametrize("call", [lambda flow: flow.register("Project"), lambda flow: flow.run_agent()])
+def test_registering_says_that_there_is_no_server(call: Callable[[Flow], object]) -> None:
+    # R-REG-1, R-API-6
+    with pytest.raises(
+        ServerRequired, match=r"^Flow\.\w+ needs a server, .* with flow\.run\(\)\.\n"
+    ) as caught:
+        call(Flow("f"))
+    assert any(__file__ in note for note in caught.value.__notes__)
+
+
+@pytest.mark.parametrize("call", [lambda flow: flow.register("Project"), lambda flow: flow.run_agent()])
+def test_registering_while_the_file_is_loaded_does_nothing(call: Callable[[Flow], object]) -> None:
+    # R-REAL-6: files register their flow and start an agent at their top
+    with context(loading_flow=True), pytest.warns(UserWarning, match="while the flow's file is being loaded"):
+        assert call(Flow("f")) is None
+
+
+def test_registering_inside_of_the_block_shows_the_right_form() -> None:
+    # R-BE-25
+    with Flow("f") as flow:
+        with pytest.raises(ValueError, match="Don't call `flow.register\\(\\)` from within"):
+            flow.register("Project")

@@ -101,6 +101,24 @@ def test_names_notes_and_artifacts_are_kept() -> None:
     assert view.artifacts == [{"slug": "a-1", "index": -1, "kind": "link"}]
 
 
+def test_the_newest_artifact_of_a_key_counts_and_one_without_kind_takes_it_away() -> None:
+    def left(kind: str, key: str, body: object) -> Event:
+        return Event(kind=Kind.ARTIFACT, slug="a-1", data={"kind": kind, "key": key, "body": body})
+
+    view = fold(
+        numbered(
+            [
+                left("link", "k", 1),
+                left("link", "l", 2),
+                left("link", "k", 3),
+                left("", "l", None),
+                left("", "unknown", None),
+            ]
+        )
+    )
+    assert [(a["key"], a["body"]) for a in view.artifacts] == [("k", 3)]
+
+
 @given(stream=event_streams(), data=st.data())
 def test_a_state_of_the_fold_is_that_of_the_last_event_of_its_kind(  # I-3
     stream: list[Event], data: st.DataObject

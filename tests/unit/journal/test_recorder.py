@@ -161,7 +161,9 @@ def test_names_notes_and_artifacts_are_recorded(tenuto_home: Path) -> None:
     assert found.name == "new"
     assert found.tasks["add-1", 2].name == "second"
     assert found.notes == ["again"]
-    assert found.artifacts[0]["body"] == {"url": "u"}
+    assert found.artifacts == [
+        {"slug": "add-1", "index": 2, "kind": "link", "key": "k", "body": {"url": "u"}}
+    ]
 
 
 def test_everything_is_private(tenuto_home: Path) -> None:

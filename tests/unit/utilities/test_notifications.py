@@ -1,14 +1,11 @@
 """State handlers that tell people."""
 
-import json
 import logging
 import pickle
-import smtplib
-import threading
 from collections.abc import Iterator
-from email.message import EmailMessage
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from datetime import datetime
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,45 +13,21 @@ import tenuto
 from tenuto import Task
 from tenuto._base import masking
 from tenuto.engine.state import Failed, Pending, Running, State, Success, TriggerFailed
+from tenuto.utilities import notifications
 from tenuto.utilities.configuration import set_temporary_config
 from tenuto.utilities.logging import configure_extra_loggers, temporary_logger_config
 from tenuto.utilities.notifications import (
     callback_factory,
+    email_notifier,
     gmail_notifier,
     jira_notifier,
     slack_message_formatter,
     slack_notifier,
     snowflake_logger,
+    webhook_notifier,
 )
-
-
-class Webhook:
-    """A server on this machine that keeps what is posted to it."""
-
-    def __init__(self) -> None:
-        self.posts: list[tuple[str, dict[str, Any]]] = []
-        self.status = 200
-        webhook = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                webhook.posts.append((self.path, json.loads(body)))
-                self.send_response(webhook.status)
-                self.end_headers()
-
-            def log_message(self, *args: Any) -> None:
-                """Say nothing on stderr."""
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/services/T0/canary-path"
-        self._thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01})
-        self._thread.start()
-
-    def stop(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
-        self._thread.join()
+from tests.fakes.mail_server import MailBox, write_certificate
+from tests.fakes.webhook import Webhook
 
 
 @pytest.fixture
@@ -117,7 +90,7 @@ def test_states_are_filtered_and_ignoring_wins(
     handler = slack_notifier(**options)
     for state in (Success(), Failed(), TriggerFailed()):
         handler(task, Running(), state)
-    assert [post["attachments"][0]["title"] for _, post in webhook.posts] == told
+    assert [post.body["attachments"][0]["title"] for post in webhook.posts] == told
 
 
 def test_message_for_slack_has_state_colour_and_text(task: Task) -> None:
@@ -138,14 +111,18 @@ def test_message_is_posted_to_the_secret_of_that_name(task: Task, webhook: Webho
     # R-NOTE-3
     with tenuto.context(secrets={"MINE": webhook.url.replace("canary-path", "other")}):
         slack_notifier(task, Running(), Success("done"), webhook_secret="MINE")
-    assert webhook.posts == [("/services/T0/other", slack_message_formatter(task, Success("done")))]
+    (post,) = webhook.posts
+    assert (post.path, post.body) == (
+        "/services/T0/other",
+        slack_message_formatter(task, Success("done")),
+    )
 
 
 def test_post_goes_through_the_proxy_of_its_scheme(task: Task, webhook: Webhook) -> None:
     proxy = webhook.url.partition("/services")[0]
     with tenuto.context(secrets={"SLACK_WEBHOOK_URL": "http://elsewhere.invalid/hook-path"}):
         slack_notifier(proxies={"http": proxy})(task, Running(), Success())
-    assert webhook.posts[0][0] == "http://elsewhere.invalid/hook-path"
+    assert webhook.posts[0].path == "http://elsewhere.invalid/hook-path"
 
 
 def test_bad_answer_is_logged_and_the_state_stays(
@@ -215,56 +192,138 @@ def test_link_is_added_only_with_a_server(task: Task) -> None:
                 assert link() == "http://server:4200/task-run/t1"
 
 
-class FakeMailServer:
-    """Takes the place of `smtplib.SMTP_SSL`."""
-
-    sent: list[tuple[str, int, str, str, EmailMessage]]
-
-    def __init__(self, host: str, port: int, timeout: float) -> None:
-        self.address = host, port
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        """Leave the connection."""
-
-    def login(self, user: str, password: str) -> None:
-        if password == "wrong":
-            raise smtplib.SMTPAuthenticationError(535, b"no")
-        self.credentials = user, password
-
-    def send_message(self, mail: EmailMessage) -> None:
-        self.sent.append((*self.address, *self.credentials, mail))
-
-
-def test_mail_goes_over_ssl_to_the_account_itself(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
-    # R-NOTE-6
-    FakeMailServer.sent = []
-    monkeypatch.setattr(smtplib, "SMTP_SSL", FakeMailServer)
-    task.name = "load\nBcc: everybody"
+@pytest.fixture
+def mail_box(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[MailBox]:
+    """A mail server that is trusted here, and an account on it."""
+    write_certificate(tmp_path / "localhost.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "localhost.pem"))
+    served = MailBox(getattr(request, "param", "SSL"), tmp_path / "localhost.pem")
     with tenuto.context(secrets={"EMAIL_USERNAME": "me@example.org", "EMAIL_PASSWORD": "opensesame"}):
-        state = Failed("broken")
-        assert gmail_notifier(only_states=[Failed])(task, Running(), state) is state
-    ((host, port, user, password, mail),) = FakeMailServer.sent
-    assert (host, port, user, password) == ("smtp.gmail.com", 465, "me@example.org", "opensesame")
-    assert mail["From"] == mail["To"] == "me@example.org"
-    assert "load Bcc: everybody" in mail["Subject"]
-    assert mail["Bcc"] is None
-    assert "broken" in mail.get_content()
-    masking.forget_secrets()
+        yield served
+    served.stop()
+
+
+def test_mail_goes_over_ssl_to_the_account_itself(
+    task: Task, mail_box: MailBox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # R-NOTE-6, R-SEC-7
+    assert (notifications._GMAIL_HOST, notifications._GMAIL_PORT) == ("smtp.gmail.com", 465)
+    monkeypatch.setattr(notifications, "_GMAIL_HOST", "localhost")
+    monkeypatch.setattr(notifications, "_GMAIL_PORT", mail_box.port)
+    task.name = "load\nBcc: everybody@example.org"
+    state = Failed("broken")
+    assert gmail_notifier(only_states=[Failed])(task, Running(), state) is state
+    (delivery,) = mail_box.deliveries
+    assert delivery.encrypted
+    assert (delivery.user, delivery.password) == ("me@example.org", "opensesame")
+    assert (delivery.sender, delivery.receivers) == ("me@example.org", ["me@example.org"])
+    assert delivery.mail["From"] == delivery.mail["To"] == "me@example.org"
+    assert "load Bcc: everybody" in delivery.mail["Subject"]
+    assert delivery.mail["Bcc"] is None
+    assert "load" in delivery.mail.get_content()
+    assert "broken" in delivery.mail.get_content()
+
+
+@pytest.mark.parametrize("mail_box", ["SSL", "STARTTLS", "INSECURE"], indirect=True)
+def test_mail_goes_to_any_server_and_a_password_never_in_clear(task: Task, mail_box: MailBox) -> None:
+    # R-NOTE-1, R-NOTE-2 for the e-mail notifier
+    handler = email_notifier(
+        only_states=[Failed],
+        email_to="you@example.org, them@example.org",
+        email_from="flows@example.org",
+        smtp_server="localhost",
+        smtp_port=mail_box.port,
+        smtp_type=mail_box.security,
+    )
+    handler(task, Running(), Success())
+    handler(task, Running(), Failed("broken"))
+    (delivery,) = mail_box.deliveries
+    assert (delivery.sender, delivery.receivers) == (
+        "flows@example.org",
+        ["you@example.org", "them@example.org"],
+    )
+    assert delivery.encrypted == (mail_box.security != "INSECURE")
+    assert delivery.password == ("" if mail_box.security == "INSECURE" else "opensesame")
+
+
+@pytest.mark.parametrize("mail_box", ["SSL", "STARTTLS"], indirect=True)
+def test_server_that_nobody_vouches_for_gets_no_mail(
+    task: Task, mail_box: MailBox, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    # R-NOTE-5, recommendation
+    monkeypatch.delenv("SSL_CERT_FILE")
+    state = Failed()
+    handler = email_notifier(smtp_server="localhost", smtp_port=mail_box.port, smtp_type=mail_box.security)
+    assert handler(task, Running(), state) is state
+    assert "CERTIFICATE_VERIFY_FAILED" in caplog.text
+    assert not mail_box.deliveries
 
 
 def test_refused_mail_does_not_change_the_state(
-    task: Task, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    task: Task, mail_box: MailBox, caplog: pytest.LogCaptureFixture
 ) -> None:
     # R-NOTE-5, recommendation
-    monkeypatch.setattr(smtplib, "SMTP_SSL", FakeMailServer)
     state = Failed("broken")
+    handler = email_notifier(smtp_server="localhost", smtp_port=mail_box.port)
     with tenuto.context(secrets={"EMAIL_USERNAME": "me", "EMAIL_PASSWORD": "wrong"}):
-        assert gmail_notifier(task, Running(), state) is state
-    assert "gmail_notifier: no notification was sent for <Task: load>." in caplog.text
-    masking.forget_secrets()
+        assert handler(task, Running(), state) is state
+    assert "email_notifier: no notification was sent for <Task: load>." in caplog.text
+    assert "not accepted" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (
+            {"smtp_type": "TLS"},
+            "'TLS' is no way to reach a mail server; it must be SSL, STARTTLS or INSECURE",
+        ),
+        ({"smtp_type": "INSECURE"}, "Give email_notifier `email_from` and `email_to`"),
+    ],
+)
+def test_wrong_options_of_mail_are_told_in_the_log(
+    options: dict[str, Any], problem: str, task: Task, mail_box: MailBox, caplog: pytest.LogCaptureFixture
+) -> None:
+    email_notifier(**options)(task, Running(), Success())
+    assert problem in caplog.text
+
+
+def test_webhook_gets_both_states_and_the_run(task: Task, webhook: Webhook) -> None:
+    # R-NOTE-1, R-NOTE-2 for the generic webhook
+    with tenuto.context(secrets={"WEBHOOK_URL": webhook.url}, flow_name="shop", flow_run_id="f1"):
+        handler = webhook_notifier(ignore_states=[Running], headers={"Authorization": "Bearer t0ken"})
+        handler(task, Pending(), Running())
+        state = Failed("broken")
+        assert handler(task, Running(), state) is state
+    (post,) = webhook.posts
+    assert post.headers["Authorization"] == "Bearer t0ken"
+    assert datetime.fromisoformat(post.body.pop("timestamp")).tzinfo is not None
+    assert post.body == {
+        "kind": "Task",
+        "name": "load",
+        "old_state": "Running",
+        "state": "Failed",
+        "message": "broken",
+        "flow_name": "shop",
+        "flow_run_id": "f1",
+        "flow_run_name": None,
+        "task_run_id": None,
+        "map_index": None,
+    }
+
+
+def test_webhook_that_refuses_changes_no_state(
+    task: Task, webhook: Webhook, caplog: pytest.LogCaptureFixture
+) -> None:
+    # R-NOTE-5, recommendation
+    webhook.status = 503
+    state = Success()
+    with tenuto.context(secrets={"WEBHOOK_URL": webhook.url}):
+        assert webhook_notifier(task, Running(), state) is state
+    assert "Webhook notification for <Task: load> failed with status 503" in caplog.text
+    assert "canary" not in caplog.text
 
 
 @pytest.mark.parametrize("name", ["jira_notifier", "snowflake_logger"])

@@ -174,7 +174,7 @@ class NoResultType(Result):
 
     _only: ClassVar[NoResultType | None] = None
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+    def __new__(cls, value: Any = None, location: Any = None, serializer: Any = None) -> Self:
         """Return the one object of this class."""
         if cls._only is None:
             cls._only = super().__new__(cls)

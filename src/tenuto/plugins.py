@@ -1,0 +1,1 @@
+"""Nothing yet: flows of the Prefect 1 API may import the name `plugins`, and use nothing of it."""
