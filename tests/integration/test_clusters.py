@@ -229,3 +229,36 @@ def test_ray_that_is_connected_already_is_used_and_left(tenuto_home: Path) -> No
         task(lambda: 1, name="one")()
     assert flow.run(executor=RayExecutor()).is_successful()
     assert ray.is_initialized()
+
+
+def test_cluster_by_name_and_clients_of_dask_in_tasks(tenuto_home: Path) -> None:
+    # R-REAL-18
+    @task
+    def spread(count: int) -> int:
+        from distributed import get_client
+
+        client: Any = get_client()
+        return sum(client.gather(client.map(lambda number: number * 2, list(range(count)))))
+
+    @task
+    def secede(count: int) -> int:
+        from distributed import worker_client
+
+        client: Any
+        with worker_client() as client:
+            return sum(client.gather(client.map(lambda number: number * 3, list(range(count)))))
+
+    with Flow("inside") as flow:
+        sums = [spread(4), secede(4)]
+    executor = DaskExecutor(
+        cluster_class="distributed.LocalCluster",
+        cluster_kwargs={
+            "n_workers": 1,
+            "threads_per_worker": 2,
+            "processes": False,
+            "dashboard_address": None,
+        },
+        adapt_kwargs={"minimum": 1, "maximum": 1},
+    )
+    state = flow.run(executor=executor)
+    assert [state.result[each].result for each in sums] == [12, 18]

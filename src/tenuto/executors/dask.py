@@ -144,7 +144,9 @@ class DaskExecutor(RemoteExecutor):
             client = self._client = stack.enter_context(self._connected(distributed))
             stack.callback(delattr, self, "_client")
             worker: Any = imported("tenuto.executors.dask_worker", "dask")
-            client.register_plugin(worker.ModulePaths(sys.path))
+            paths = worker.ModulePaths(sys.path)
+            client.register_plugin(paths)
+            stack.callback(client.unregister_worker_plugin, paths.name)
             if self.performance_report_path is not None:
                 stack.enter_context(client.as_current())  # The report is about that one.
                 stack.enter_context(distributed.performance_report(filename=self.performance_report_path))

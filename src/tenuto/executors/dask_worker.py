@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import uuid
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,7 +21,7 @@ class ModulePaths(WorkerPlugin):
     """
 
     def __init__(self, paths: Sequence[str]) -> None:
-        self.name = "tenuto-module-paths"
+        self.name = f"tenuto-{uuid.uuid4().hex}"  # Other runs on the cluster have theirs.
         self.paths = list(paths)
 
     def setup(self, worker: Any) -> None:

@@ -122,7 +122,9 @@ class RayExecutor(RemoteExecutor):
         lost = (exceptions.WorkerCrashedError, exceptions.NodeDiedError, exceptions.OutOfMemoryError)
         if isinstance(error, (*lost, exceptions.ObjectLostError)):
             return WorkerLost("The Ray worker, and each that took over from it, ended")
-        return error
+        # Ray puts what was raised on a worker into an error of its own.
+        cause = error.cause if isinstance(error, exceptions.RayTaskError) else None
+        return cause if isinstance(cause, BaseException) else error
 
     def fetch(self, reference: Any) -> Any:
         """Return the value of a Ray object."""

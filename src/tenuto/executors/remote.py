@@ -23,7 +23,7 @@ from tenuto._base.digests import digest
 from tenuto._base.logging import ContextFilter, package_loggers
 from tenuto._base.masking import known_secrets, register_forms
 from tenuto.engine.attempt import Attempt, perform
-from tenuto.engine.result.remote import RemoteItem, RemoteList, RemoteValue
+from tenuto.engine.result.remote import RemoteItem, RemoteList, RemoteValue, fetched
 from tenuto.engine.transitions import Outcome, is_mappable
 from tenuto.exceptions import PrefectException, TaskTimeoutSignal
 from tenuto.executors.base import Executor, resolved
@@ -208,7 +208,7 @@ class RemoteExecutor(Executor):
         references: list[Any] = []
         attempt = args[0] if fn is perform else None
         if attempt is not None:
-            inputs = {name: _placed(value, references) for name, value in attempt.inputs.items()}
+            inputs = {name: self._placed(value, references) for name, value in attempt.inputs.items()}
             thing: Any = Attempt(attempt.body, attempt.index, inputs, attempt.values, attempt.write_to)
         else:
             thing = (fn, args, kwargs)
@@ -221,6 +221,18 @@ class RemoteExecutor(Executor):
         with self._launching:
             reference = self.launch(call, shipment, parts, references, facts, handle)
             self._attempts[handle] = (attempt, reference)
+
+    def _placed(self, value: Any, references: list[Any]) -> Any:
+        """Put places where values lie on workers of this run, and collect the references."""
+        if isinstance(value, RemoteList):
+            return [self._placed(item, references) for item in value.items]
+        item = value if isinstance(value, RemoteItem) else None
+        held = value if item is None else item.whole
+        if isinstance(held, HeldValue) and held in self._values:
+            references.append(held.reference)
+            return _Place(len(references) - 1, None if item is None else item.index)
+        # What an earlier run has left (`cache_for`) lies on workers that are gone, or on those of others.
+        return fetched(value)
 
     def wait(self, futures: Any) -> Any:
         """Return the values of any nesting of futures."""
@@ -285,19 +297,6 @@ class _Place:
 
     number: int
     index: int | None = None
-
-
-def _placed(value: Any, references: list[Any]) -> Any:
-    """Put places where values lie on workers, and collect the references."""
-    if isinstance(value, HeldValue):
-        references.append(value.reference)
-        return _Place(len(references) - 1)
-    if isinstance(value, RemoteItem) and isinstance(value.whole, HeldValue):
-        references.append(value.whole.reference)
-        return _Place(len(references) - 1, value.index)
-    if isinstance(value, RemoteList):
-        return [_placed(item, references) for item in value.items]
-    return value
 
 
 # ---------------------------------------------------------------------------------------------- on the worker
