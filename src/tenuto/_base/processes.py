@@ -10,20 +10,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import psutil
 
-__all__ = ["kill_children", "kill_session", "kill_tree"]
+__all__ = ["kill_children", "kill_session"]
 
 _END_SECONDS = 5.0
-
-
-def kill_tree(pid: int) -> None:
-    """Kill a process and everything below it; return when it is gone, or after five seconds."""
-    import psutil  # Late: most processes never kill another one.
-
-    try:
-        process = psutil.Process(pid)
-    except psutil.NoSuchProcess:
-        return
-    _kill([process, *_below(process)])
 
 
 def kill_session(pid: int) -> None:

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, NamedTuple, cast
 
 from tenuto._base.logging import package_loggers
 from tenuto._base.masking import known_secrets, register_forms
-from tenuto._base.processes import kill_tree
+from tenuto._base.processes import kill_session
 from tenuto._base.stdout import real_stdout
 from tenuto.configuration import config
 from tenuto.engine.attempt import Attempt
@@ -143,7 +143,7 @@ class WorkerProcess:
         """End what the process is at, with all that it has started; may be called by any thread."""
         process = self._process
         if process is not None:
-            kill_tree(process.pid)
+            kill_session(process.pid)
 
 
 def setup_of_this_process() -> Setup:
@@ -201,7 +201,7 @@ class _Process:
                 left = None if deadline is None else max(deadline - monotonic(), 0)
                 message = self._messages.get(timeout=left)
             except queue.Empty:
-                kill_tree(self.pid)
+                kill_session(self.pid)
                 raise TaskTimeoutSignal("Execution timed out.") from None
             if message is None:
                 raise WorkerLost(f"The worker process (pid {self.pid}) {_ending(self._process.wait())}")
@@ -219,7 +219,7 @@ class _Process:
         try:
             self._process.wait(_STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            kill_tree(self.pid)
+            kill_session(self.pid)
             self._process.wait()
 
     def _write(self, kind: str, *content: Any) -> None:
