@@ -15,10 +15,11 @@ from tenuto._base.context import context
 from tenuto._base.datetimes import utc_now
 from tenuto._base.left_out import REQUIRED, left_out_function
 from tenuto._base.logging import get_logger
-from tenuto._base.mail import MailServer, compose
+from tenuto._base.mail import compose
 from tenuto._base.webhook import post_json
 from tenuto.client.secrets import Secret
 from tenuto.configuration import config
+from tenuto.tasks.notifications.email_task import mail_server
 
 if TYPE_CHECKING:
     from email.message import EmailMessage
@@ -191,9 +192,8 @@ def gmail_notifier(
     """
     if _wanted(new_state, ignore_states, only_states):
         with _faults_logged("gmail_notifier", obj):
-            user, password = str(Secret("EMAIL_USERNAME").get()), str(Secret("EMAIL_PASSWORD").get())
-            server = MailServer(_GMAIL_HOST, _GMAIL_PORT, "SSL", user, password)
-            server.send(_mail(obj, new_state, sender=user, to=user))
+            server = mail_server(_GMAIL_HOST, _GMAIL_PORT, "SSL")
+            server.send(_mail(obj, new_state, server.user, server.user))
     return new_state
 
 
@@ -224,18 +224,15 @@ def email_notifier(
     """
     if _wanted(new_state, ignore_states, only_states):
         with _faults_logged("email_notifier", obj):
-            user, password = None, None
-            if smtp_type != "INSECURE":
-                user, password = str(Secret("EMAIL_USERNAME").get()), str(Secret("EMAIL_PASSWORD").get())
-            sender, to = email_from or user, email_to or user
-            if sender is None or to is None:
-                raise ValueError("Give email_notifier `email_from` and `email_to`: it has no account.")
-            server = MailServer(smtp_server, smtp_port, smtp_type, user, password)
-            server.send(_mail(obj, new_state, sender=sender, to=to))
+            server = mail_server(smtp_server, smtp_port, smtp_type)
+            sender, to = email_from or server.user, email_to or server.user
+            server.send(_mail(obj, new_state, sender, to))
     return new_state
 
 
-def _mail(obj: Any, state: State, sender: str, to: str) -> EmailMessage:
+def _mail(obj: Any, state: State, sender: str | None, to: str | None) -> EmailMessage:
+    if sender is None or to is None:
+        raise ValueError("Give email_notifier `email_from` and `email_to`: it has no account.")
     kind = type(state).__name__
     return compose(
         subject=f"Tenuto state change notification for {obj.name}",

@@ -11,7 +11,20 @@ from tenuto.client.secrets import Secret
 from tenuto.core.authoring import defaults_from_attrs
 from tenuto.core.task import Task
 
-__all__ = ["EmailTask"]
+__all__ = ["EmailTask", "mail_server"]
+
+
+def mail_server(host: str, port: int, security: str) -> MailServer:
+    """
+    Return a mail server with the account in the secrets; with `INSECURE`, where nobody logs in, without one.
+
+    Raises:
+        ValueError: without these secrets, or for another word of security.
+    """
+    if security == "INSECURE":
+        return MailServer(host, port, security)
+    user, password = (str(Secret(name).get()) for name in ("EMAIL_USERNAME", "EMAIL_PASSWORD"))
+    return MailServer(host, port, security, user, password)
 
 
 class EmailTask(Task):
@@ -106,10 +119,8 @@ class EmailTask(Task):
             raise ValueError("Give EmailTask a text: `msg` (HTML) or `msg_plain`.")
         if not (email_to or email_to_cc or email_to_bcc):
             raise ValueError("Give EmailTask somebody to send to: `email_to`.")
-        user, password = None, None
-        if smtp_type != "INSECURE":
-            user, password = str(Secret("EMAIL_USERNAME").get()), str(Secret("EMAIL_PASSWORD").get())
-        sender = email_from or user
+        server = mail_server(smtp_server, smtp_port, smtp_type)
+        sender = email_from or server.user
         if sender is None:
             raise ValueError("Give EmailTask a sender, `email_from`: there is no account to send from.")
         mail = compose(
@@ -122,4 +133,4 @@ class EmailTask(Task):
             html=msg,
             attachments=attachments or (),
         )
-        MailServer(smtp_server, smtp_port, smtp_type, user, password).send(mail)
+        server.send(mail)
