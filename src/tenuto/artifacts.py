@@ -1,43 +1,34 @@
 """Older names of the functions in `tenuto.backend.artifacts`."""
 
+import functools
 import warnings
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
 
 from tenuto.backend import artifacts
 
 __all__ = ["create_link", "create_markdown", "delete_artifact", "update_link", "update_markdown"]
 
-
-def create_link(link: str) -> str | None:
-    """Call `create_link_artifact`."""
-    _warn("create_link", "create_link_artifact")
-    return artifacts.create_link_artifact(link)
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
-def update_link(task_run_artifact_id: str, link: str) -> None:
-    """Call `update_link_artifact`."""
-    _warn("update_link", "update_link_artifact")
-    artifacts.update_link_artifact(task_run_artifact_id, link)
+def _older(name: str, function: Callable[P, R]) -> Callable[P, R]:
+    """Return a function of that name that calls another one, and says so."""
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        text = f"tenuto.artifacts.{name} is an older name: use tenuto.backend.{function.__name__}."
+        warnings.warn(text, UserWarning, stacklevel=2)
+        return function(*args, **kwargs)
+
+    call.__name__ = call.__qualname__ = name
+    call.__module__ = __name__
+    return call
 
 
-def create_markdown(markdown: str) -> str | None:
-    """Call `create_markdown_artifact`."""
-    _warn("create_markdown", "create_markdown_artifact")
-    return artifacts.create_markdown_artifact(markdown)
-
-
-def update_markdown(task_run_artifact_id: str, markdown: str) -> None:
-    """Call `update_markdown_artifact`."""
-    _warn("update_markdown", "update_markdown_artifact")
-    artifacts.update_markdown_artifact(task_run_artifact_id, markdown)
-
-
-def delete_artifact(task_run_artifact_id: str) -> None:
-    """Call `tenuto.backend.delete_artifact`."""
-    _warn("delete_artifact", "delete_artifact")
-    artifacts.delete_artifact(task_run_artifact_id)
-
-
-def _warn(old: str, new: str) -> None:
-    warnings.warn(
-        f"tenuto.artifacts.{old} is an older name: use tenuto.backend.{new}.", UserWarning, stacklevel=3
-    )
+create_link = _older("create_link", artifacts.create_link_artifact)
+update_link = _older("update_link", artifacts.update_link_artifact)
+create_markdown = _older("create_markdown", artifacts.create_markdown_artifact)
+update_markdown = _older("update_markdown", artifacts.update_markdown_artifact)
+delete_artifact = _older("delete_artifact", artifacts.delete_artifact)

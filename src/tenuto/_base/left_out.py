@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from inspect import Parameter, Signature
 from typing import Any, Final, NoReturn, TypeVar
 
+from tenuto.exceptions import PrefectException
+
 __all__ = ["REQUIRED", "LeftOut", "left_out_class", "left_out_function"]
 
 T = TypeVar("T")
@@ -16,7 +18,7 @@ REQUIRED: Final = Parameter.empty
 """Stands for the default of an argument that has none."""
 
 
-class LeftOut(NotImplementedError):
+class LeftOut(PrefectException, NotImplementedError):
     """Something of the Prefect 1 API was used that is not part of Tenuto; `name` and `instead` say what."""
 
     def __init__(self, name: str, instead: str) -> None:
