@@ -5,7 +5,6 @@ import contextlib
 import datetime
 import socketserver
 import ssl
-import threading
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from pathlib import Path
@@ -15,6 +14,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
+from tests.fakes.servers import LocalServer
 
 __all__ = ["Delivery", "MailBox", "write_certificate"]
 
@@ -30,7 +31,7 @@ class Delivery(NamedTuple):
     encrypted: bool
 
 
-class MailBox:
+class MailBox(LocalServer):
     """
     Listens on a port of its own of `localhost` until `stop`.
 
@@ -56,16 +57,9 @@ class MailBox:
         class Handler(_Session):
             mail_box = box
 
-        self._server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
-        self.port: int = self._server.server_address[1]
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Refuse connections from now on; those that are open end first."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
+        self.port: int = server.server_address[1]
+        super().__init__(server)
 
 
 class _Session(socketserver.StreamRequestHandler):

@@ -1,9 +1,10 @@
 """An HTTP server on this machine that keeps what is posted to it."""
 
 import json
-import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
+
+from tests.fakes.servers import LocalServer
 
 __all__ = ["Post", "Webhook"]
 
@@ -16,7 +17,7 @@ class Post(NamedTuple):
     headers: dict[str, str]
 
 
-class Webhook:
+class Webhook(LocalServer):
     """
     Listens on a port of its own until `stop`.
 
@@ -41,13 +42,6 @@ class Webhook:
             def log_message(self, *args: Any) -> None:
                 """Say nothing on stderr."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/services/T0/canary-path"
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Refuse connections from now on."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{server.server_address[1]}/services/T0/canary-path"
+        super().__init__(server)
