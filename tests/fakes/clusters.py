@@ -19,7 +19,7 @@ def dask_cluster() -> Any:
     from distributed.deploy import subprocess
 
     start: Any = subprocess.SubprocessCluster
-    cluster: Any = start(n_workers=2, threads_per_worker=1, dashboard_address=None)
+    cluster: Any = start(n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0")
     atexit.register(cluster.close)
     return cluster
 

@@ -157,6 +157,22 @@ def test_results_can_be_looked_at_when_the_cluster_is_gone(tenuto_home: Path) ->
     assert state.result[fetched].result == (3, 4)
 
 
+def test_cluster_of_a_run_takes_no_fixed_port(tenuto_home: Path) -> None:
+    @task
+    def ports() -> list[int]:
+        from distributed import get_client
+
+        client: Any = get_client()
+        return list(client.scheduler_info()["services"].values())
+
+    with Flow("ports") as flow:
+        found = ports()
+    state = flow.run(executor=DaskExecutor(cluster_kwargs={"n_workers": 1, "threads_per_worker": 1}))
+    taken = state.result[found].result
+    assert taken
+    assert 8787 not in taken
+
+
 def test_scheduler_that_does_not_answer_is_one_clear_error(caplog: pytest.LogCaptureFixture) -> None:
     with Flow("nowhere") as flow:
         task(lambda: 1, name="one")()
@@ -256,7 +272,7 @@ def test_cluster_by_name_and_clients_of_dask_in_tasks(tenuto_home: Path) -> None
             "n_workers": 1,
             "threads_per_worker": 2,
             "processes": False,
-            "dashboard_address": None,
+            "dashboard_address": "127.0.0.1:0",
         },
         adapt_kwargs={"minimum": 1, "maximum": 1},
     )

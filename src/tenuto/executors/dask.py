@@ -35,6 +35,8 @@ _SCHEDULERS = {
     "synchronous": "sync",
     "single-threaded": "sync",
 }
+# Dask's default is port 8787 for everybody, and a warning where it is taken.
+_ANY_LOCAL_PORT = "127.0.0.1:0"
 
 
 class LocalDaskExecutor(Executor):
@@ -343,7 +345,7 @@ def _local_cluster(
     threads_per_worker: int | None = None,
     processes: bool = True,
     memory_limit: Any = None,
-    dashboard_address: str | None = None,
+    dashboard_address: str | None = _ANY_LOCAL_PORT,
     **kwargs: Any,
 ) -> Any:
     """Start workers on this machine: as programs of their own, where Dask can do that."""
