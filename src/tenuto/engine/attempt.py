@@ -18,7 +18,7 @@ from datetime import datetime
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from tenuto._base.artifacts import LEFT
+from tenuto._base.artifacts import GOING_ON
 from tenuto._base.context import context
 from tenuto._base.files import is_storage_fault
 from tenuto._base.logging import get_logger, redirect_stdout_to
@@ -165,7 +165,8 @@ def _perform(attempt: Attempt) -> Outcome:
     outcome = Outcome()
     # Before the call, which may change what it was given.
     filling = template_values(attempt.values, attempt.inputs) if attempt.write_to is not None else {}
-    artifacts = LEFT.set(outcome.artifacts)
+    run_id = attempt.values.get("task_run_id", "")
+    GOING_ON[run_id] = None
     started = perf_counter()
     try:
         outcome.value = (
@@ -184,7 +185,9 @@ def _perform(attempt: Attempt) -> Outcome:
         logger.exception("Task '%s': Exception encountered during task execution!", attempt.name)
         outcome.error = error
     finally:
-        LEFT.reset(artifacts)
+        left = GOING_ON.pop(run_id, None)
+    if left:
+        outcome.artifacts = left
     outcome.seconds = perf_counter() - started
     if outcome.error is None:
         _store(attempt, outcome, outcome.value, filling)

@@ -99,7 +99,7 @@ class RunRecord:
     def task_state(self, run: TaskRun, outcome: Outcome | None = None) -> None:
         """Record the state that a pass over a task run ended in, after what its body left with the run."""
         state, runner = run.state, run.node.runner
-        if outcome is not None:
+        if outcome is not None and outcome.artifacts:
             for kind, key, body in outcome.artifacts:
                 self.recorder.artifact(run.node.slug, run.index, kind, key, body)
         event = self._event(run, type(state).__name__)

@@ -9,7 +9,7 @@ file or the context.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -82,7 +82,7 @@ class Outcome:
     host: str = ""
     pid: int = 0
     digest: str | None = None
-    artifacts: list[tuple[str, str, Any]] = field(default_factory=list)
+    artifacts: Sequence[tuple[str, str, Any]] = ()
 
 
 def state_of(outcome: Outcome) -> State:
