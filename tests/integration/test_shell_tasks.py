@@ -227,6 +227,32 @@ def test_interrupt_kills_the_command(tmp_path: Path) -> None:
     assert ends([int(pid.read_text())])
 
 
+INTERRUPTED_AT_THE_START = """
+import os, signal, subprocess
+import psutil
+from tenuto.tasks.shell import ShellTask
+
+start = subprocess.Popen._execute_child
+
+def start_and_interrupt(*args, **kwargs):
+    start(*args, **kwargs)
+    os.kill(os.getpid(), signal.SIGINT)
+
+subprocess.Popen._execute_child = start_and_interrupt
+try:
+    ShellTask().run("sleep 1000; true")
+except KeyboardInterrupt:
+    print("interrupted", [process.name() for process in psutil.Process().children(recursive=True)])
+"""
+
+
+def test_interrupt_in_the_middle_of_the_start_leaves_nothing_behind() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_AT_THE_START], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "interrupted []\n"
+
+
 def test_process_left_in_the_background_goes_on_after_a_command_that_ended(tmp_path: Path) -> None:
     pid = ShellTask().run("sleep 1000 > /dev/null 2>&1 & echo $!")
     assert isinstance(pid, str)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from tenuto._base.processes import kill_session
 from tenuto.exceptions import TaskTimeoutSignal
 
 __all__ = ["lines_of", "running"]
+
+_INTERRUPTS = [signal.SIGINT, *([signal.SIGALRM] if hasattr(signal, "SIGALRM") else [])]
 
 
 @contextmanager
@@ -32,23 +35,25 @@ def running(
         FileNotFoundError: if the program is not there.
         TaskTimeoutSignal: at the end of the block, if the time was up before.
     """
-    with subprocess.Popen(
-        arguments,
-        env=env,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        encoding="utf-8",
-        errors="replace",
-        start_new_session=True,
-    ) as process:
-        try:
-            with _killed_after(timeout, process) as is_up:
-                yield process
-        except BaseException:
-            kill_session(process.pid)
-            raise
+    with ExitStack() as closing:
+        # An interrupt in the middle of the start would leave a process behind that nobody knows of.
+        with _interrupts_held_back():
+            process = closing.enter_context(
+                subprocess.Popen(
+                    arguments,
+                    env=env,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    text=True,
+                    encoding="utf-8",
+                    errors="replace",
+                    start_new_session=True,
+                )
+            )
+            closing.push(lambda kind, error, trace: kill_session(process.pid) if kind else None)
+        is_up = closing.enter_context(_killed_after(timeout, process))
+        yield process
     if is_up.is_set():
         raise TaskTimeoutSignal("Execution timed out.")
 
@@ -57,6 +62,27 @@ def lines_of(process: subprocess.Popen[str]) -> Iterator[str]:
     """Yield what a program prints, stderr in its place among the rest, line by line as it comes."""
     assert process.stdout is not None
     return map(str.rstrip, process.stdout)
+
+
+@contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Make Ctrl-C and the alarm of a timeout wait for the end of the block."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # No handler is called in this thread.
+        return
+    came: list[int] = []
+    handlers = {number: signal.getsignal(number) for number in _INTERRUPTS}
+    # What is ignored or left to the system stays so: a program inherits it.
+    own = {number: handler for number, handler in handlers.items() if callable(handler)}
+    for number in own:
+        signal.signal(number, lambda number, frame: came.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in own.items():
+            signal.signal(number, handler)
+        for number in came:
+            own[number](number, None)
 
 
 @contextmanager
