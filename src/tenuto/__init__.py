@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tenuto import models as models
     from tenuto import plugins as plugins
     from tenuto import run_configs as run_configs
+    from tenuto import schedules as schedules
     from tenuto import serialization as serialization
     from tenuto import storage as storage
     from tenuto import tasks as tasks

@@ -30,7 +30,7 @@ NAMES = {
     "task",
     "unmapped",
 }
-# Reachable as attributes besides; `schedules` comes with the schedules.
+# Reachable as attributes besides.
 SUB_PACKAGES = {
     "agent",
     "artifacts",
@@ -42,6 +42,7 @@ SUB_PACKAGES = {
     "exceptions",
     "executors",
     "run_configs",
+    "schedules",
     "serialization",
     "storage",
     "tasks",

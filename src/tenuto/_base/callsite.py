@@ -2,10 +2,11 @@
 
 import os
 import sys
+import warnings
 from types import FrameType
 from typing import TypeVar
 
-__all__ = ["callsite", "note_callsite"]
+__all__ = ["callsite", "note_callsite", "warn"]
 
 E = TypeVar("E", bound=BaseException)
 
@@ -28,3 +29,12 @@ def note_callsite(error: E) -> E:
     filename, line = callsite()
     error.add_note(f"Called at {filename}:{line}")
     return error
+
+
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warn at the line of the user's code that called us."""
+    filename, line = callsite()
+    depth, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and (frame.f_code.co_filename, frame.f_lineno) != (filename, line):
+        depth, frame = depth + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=depth + 1)

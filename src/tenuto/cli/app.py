@@ -19,6 +19,7 @@ COMMANDS = [
     Entry("Query", "history", "List the runs recorded on this machine."),
     Entry("Query", "show", "Show one run: its tasks, failures and logs."),
     Entry("Query", "graph", "Show what a flow consists of, without running it."),
+    Entry("Query", "schedule", "Show when a flow runs."),
     Entry("Action", "run", "Run a flow from a file or a module."),
     Entry("Setup", "completion", "Print the script that completes commands in a shell."),
     Entry("Miscellaneous", "version", "Print the version."),

@@ -19,11 +19,12 @@ _HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A command as help lists it. Its code is `command` in the module `tenuto.cli.NAME`."""
+    """A command as help lists it. Its code is `command` in `tenuto.cli.MODULE`; default: its name."""
 
     section: str
     name: str
     help: str
+    module: str = ""
 
 
 class Command(click.Command):
@@ -63,7 +64,8 @@ class LazyGroup(click.Group):
         """Import and return a command; None when there is none of that name."""
         if cmd_name not in self.entries:
             return None
-        command: click.Command = importlib.import_module(f"tenuto.cli.{cmd_name}").command
+        module = self.entries[cmd_name].module or cmd_name
+        command: click.Command = importlib.import_module(f"tenuto.cli.{module}").command
         return command
 
     def resolve_command(

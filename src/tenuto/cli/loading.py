@@ -19,7 +19,7 @@ from tenuto.cli.texts import printable
 if TYPE_CHECKING:
     from tenuto.core.flow import Flow
 
-__all__ = ["LoadingFailed", "find_flow", "flow_options"]
+__all__ = ["LoadingFailed", "find_flow", "flow_options", "module_option", "path_option"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -42,15 +42,16 @@ class LoadingFailed(Exception):
         super().__init__(location)
 
 
+path_option = click.option(
+    "-p", "--path", type=click.Path(), metavar="FILE", help="File that holds the flow."
+)
+module_option = click.option("-m", "--module", metavar="MODULE[.FLOW]", help="Module that holds the flow.")
+
+
 def flow_options(command: F) -> F:
     """Give a command the options that find a flow: `path`, `module` and `name`."""
-    for option in (
-        click.option("-n", "--name", help="Name of the flow, where there are several."),
-        click.option("-m", "--module", metavar="MODULE[.FLOW]", help="Module that holds the flow."),
-        click.option("-p", "--path", type=click.Path(), metavar="FILE", help="File that holds the flow."),
-    ):
-        command = option(command)
-    return command
+    name_option = click.option("-n", "--name", help="Name of the flow, where there are several.")
+    return path_option(module_option(name_option(command)))
 
 
 def check_options(path: str | None, module: str | None) -> None:

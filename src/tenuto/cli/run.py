@@ -6,8 +6,9 @@ import logging
 import shlex
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -39,6 +40,7 @@ Examples:
   tenuto run -m project.flows.daily
   tenuto run -p flow.py --resume          continue the newest run that did not succeed
   tenuto run -p flow.py --resume swift-otter
+  tenuto run -p flow.py --schedule        run at each time of the flow's schedule
 """
 
 
@@ -81,6 +83,9 @@ class RunCommand(Command):
     help="Continue a run: its id, the beginning of it, or its name; alone: the newest that did not succeed.",
 )
 @click.option(
+    "-s", "--schedule", "on_schedule", is_flag=True, help="Run at each time of the flow's schedule, for ever."
+)
+@click.option(
     "--log-level",
     type=click.Choice(LEVELS, case_sensitive=False),
     metavar="LEVEL",
@@ -100,6 +105,7 @@ def command(
     contexts: tuple[str, ...],
     run_name: str | None,
     resume: str | None,
+    on_schedule: bool,
     log_level: str | None,
     no_logs: bool,
     quiet: bool,
@@ -108,6 +114,8 @@ def command(
     """Run a flow from a file or a module, in this process; no server is needed."""
     display = display_of(context)
     check_options(path, module)
+    if on_schedule:
+        refuse_with_schedule({"--resume": resume, "--run-name": run_name, "--json": as_json})
     given = parameters_from(display, params, param_file, quiet)
     options: dict[str, Any] = {}
     if contexts:
@@ -122,13 +130,24 @@ def command(
         session.prepare(stack, log_level, lowest)
         try:
             flow = session.retrieve(path, module, name)
-            code = session.run(flow, given, options)
+            code = (
+                session.run_on_schedule(flow, given, options)
+                if on_schedule
+                else session.run(flow, given, options)
+            )
         except KeyboardInterrupt:
             session.say_interrupted()
             code = INTERRUPTED
         if as_json:
             session.print_json()
     return code
+
+
+def refuse_with_schedule(of_one_run: dict[str, object]) -> None:
+    """Refuse options that are about one run together with `--schedule`."""
+    for option, value in of_one_run.items():
+        if value:
+            raise click.UsageError(f"{option} is about one run, and --schedule makes many.")
 
 
 def parameters_from(
@@ -213,13 +232,34 @@ class Session:
         self.flow_run_id = new_flow_run_id()
         self.run_name = self.run_name or two_words()
         options |= {"flow_run_id": self.flow_run_id, "flow_run_name": self.run_name}
+        return self._run(flow, given, options, self._run_with_footer)
+
+    def run_on_schedule(self, flow: Flow, given: dict[str, Any], options: dict[str, Any]) -> int:
+        """Run the flow at each time of its schedule, and return the exit code of the last run."""
+        from tenuto.engine.launch import run_with_options
+        from tenuto.engine.scheduled_runs import run_on_schedule
+
+        if flow.schedule is None:
+            raise Foreseen(
+                f"The flow {flow.name!r} has no schedule.",
+                "Leave --schedule out, or give the flow one: Flow(name, schedule=CronSchedule('0 9 * * *')).",
+            )
+        return self._run(flow, given, options, partial(run_on_schedule, run_once=run_with_options))
+
+    def _run(
+        self,
+        flow: Flow,
+        given: dict[str, Any],
+        options: dict[str, Any],
+        start: Callable[[Flow, dict[str, Any], dict[str, Any]], State],
+    ) -> int:
         if given or "context" in options:
             self.say("Configured local flow run")
             self.say(f"{self.display.branch} Parameters: {shown_values(given)}")
             self.say(f"{self.display.branch} Context: {shown_values(options.get('context', {}))}")
         self.say("Running flow locally...")
         try:
-            state = self._run_with_footer(flow, given, options)
+            state = start(flow, given, options)
         except SystemExit as error:
             self.display.problem(f"The flow called sys.exit({error.code!r}) and ended.")
             self.say("Flow run failed!", colour="red")
@@ -229,7 +269,7 @@ class Session:
         except BaseException as error:  # noqa: BLE001  # the boundary of user code
             # What leaves `flow.run` is the user's: a wrong parameter, an error that it was told to raise, or
             # one that is no task's failure, like GeneratorExit.
-            self._print_failure(error)
+            self._print_failure(error, flow)
             return 1
         return self._conclude(state)
 
@@ -254,7 +294,7 @@ class Session:
             self.say(f"Flow run is in unexpected state: {state!r}", colour="yellow")
         return 1
 
-    def _print_failure(self, error: BaseException) -> None:
+    def _print_failure(self, error: BaseException, flow: Flow) -> None:
         from tenuto.cli.tracebacks import user_traceback
 
         self.display.problem("Flow runner encountered an exception!")
@@ -264,7 +304,7 @@ class Session:
             # Errors of ours tell what is wrong and have no frames of the user's.
             text = foreseen_text(error) if isinstance(error, PrefectException) else user_traceback(error)
             self.display.notice(textwrap.indent(text.rstrip("\n"), "    "), colour=None)
-        for line in remedies(error, self.flow):
+        for line in remedies(error, flow):
             self.display.notice(line, colour=None)
         self.say("Flow run failed!", colour="red")
 
@@ -304,7 +344,7 @@ class Session:
 
 
 def start(flow: Flow, given: dict[str, Any], options: dict[str, Any]) -> State:
-    """Run a flow as its `run` does. Schedules are ignored (R-CLI-25)."""
+    """Run a flow as its `run` does, without its schedule (R-CLI-25)."""
     names = {parameter.name for parameter in flow.parameters()}
     if not names & options.keys():
         return flow.run(parameters=given, run_on_schedule=False, **options)
@@ -345,13 +385,13 @@ def foreseen_text(error: PrefectException) -> str:
     return "\n".join([str(error), *getattr(error, "__notes__", ())])
 
 
-def remedies(error: BaseException, flow: Flow | None) -> list[str]:
+def remedies(error: BaseException, flow: Flow) -> list[str]:
     """Return what to do about an error that `flow.run` foresees, a line each."""
-    from tenuto.engine.launch import MissingParameters, UnexpectedParameters
+    from tenuto.engine.given_parameters import MissingParameters, UnexpectedParameters
 
     if isinstance(error, MissingParameters):
         return [f"Give it with: --param {name}=VALUE" for name in error.names]
-    if isinstance(error, UnexpectedParameters) and flow is not None:
+    if isinstance(error, UnexpectedParameters):
         known = sorted(parameter.name for parameter in flow.parameters())
         return [f"The flow's parameters are: {', '.join(known)}" if known else "The flow has no parameters."]
     return []

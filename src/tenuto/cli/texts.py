@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-__all__ = ["age_text", "duration_text", "local_time", "middle_cut", "printable", "seconds_text", "size_text"]
+__all__ = [
+    "age_text",
+    "duration_text",
+    "local_time",
+    "middle_cut",
+    "printable",
+    "seconds_text",
+    "size_text",
+    "until_text",
+]
 
 
 def printable(text: str) -> str:
@@ -51,6 +60,12 @@ def age_text(microseconds: int, now: datetime | None = None) -> str:
     if passed < 1:
         return "just now"
     return f"{duration_text(passed).split(' ')[0]} {duration_text(passed).split(' ')[1]} ago"
+
+
+def until_text(moment: datetime, now: datetime | None = None) -> str:
+    """Return how far away a time is: `2 h 5 min`; `-` if it has passed."""
+    left = (moment - (now or datetime.now(UTC))).total_seconds()
+    return duration_text(left) if left > 0 else "-"
 
 
 def local_time(microseconds: int | None) -> str:

@@ -6,14 +6,12 @@ All of it lives in context variables, so that threads build flows independently 
 
 from __future__ import annotations
 
-import sys
-import warnings
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from tenuto._base.callsite import callsite, note_callsite
+from tenuto._base.callsite import note_callsite
 from tenuto._base.context import context
 
 if TYPE_CHECKING:
@@ -142,15 +140,6 @@ def note_used(task: Task) -> None:
     """Forget a task that was added, called or copied."""
     for opened in OPEN_FLOWS.get():
         opened.unused.pop(task, None)
-
-
-def warn(message: str, category: type[Warning] = UserWarning) -> None:
-    """Warn at the line of the user's code that called us."""
-    filename, line = callsite()
-    depth, frame = 1, sys._getframe(1)
-    while frame.f_back is not None and (frame.f_code.co_filename, frame.f_lineno) != (filename, line):
-        depth, frame = depth + 1, frame.f_back
-    warnings.warn(message, category, stacklevel=depth + 1)
 
 
 def refuse_mapping_inside_body() -> NoReturn:

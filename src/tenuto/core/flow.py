@@ -9,7 +9,7 @@ from itertools import pairwise
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from tenuto._base.callsite import callsite, note_callsite
+from tenuto._base.callsite import callsite, note_callsite, warn
 from tenuto._base.context import context
 from tenuto._base.logging import get_logger
 from tenuto.configuration import config
@@ -24,7 +24,6 @@ from tenuto.core.building import (
     note_used,
     open_flow,
     refuse_mapping_inside_body,
-    warn,
 )
 from tenuto.core.checks import check_complete
 from tenuto.core.edge import Edge
@@ -44,6 +43,7 @@ if TYPE_CHECKING:
     from tenuto.engine.result import Result
     from tenuto.engine.state import State
     from tenuto.executors.base import Executor
+    from tenuto.schedules import Schedule
 
 __all__ = ["Flow"]
 
@@ -96,7 +96,7 @@ class Flow(FlowGraph):
     def __init__(
         self,
         name: str,
-        schedule: Any = None,
+        schedule: Schedule | None = None,
         executor: Executor | None = None,
         run_config: Any = None,
         storage: Any = None,
@@ -435,9 +435,12 @@ class Flow(FlowGraph):
         """
         Run the flow in this process and return its final state.
 
+        A flow with a schedule runs at each of its times, for ever, or until none is left.
+
         Args:
             parameters: name -> value.
-            run_on_schedule: False: run once and now, also if the flow has a schedule.
+            run_on_schedule: False: run once and now, also if the flow has a schedule; default: setting
+                `flows.run_on_schedule`. A run that continues another one (`resume`) runs once and now, too.
             runner_cls: runs the flow instead of the configured class.
             **kwargs: parameters by name, or `executor`, `context`, `task_states`, `state`, `flow_run_id`,
                 `flow_run_name`, `task_contexts`, `task_runner_state_handlers`, `resume`.
@@ -447,7 +450,8 @@ class Flow(FlowGraph):
 
         Raises:
             RuntimeError: inside the flow's own `with` block.
-            ValueError: if the flow is not valid, or parameters are missing or unknown.
+            ValueError: if the flow is not valid, parameters are missing or unknown, or the schedule has no
+                more times.
         """
         if is_open(self):
             raise note_callsite(RuntimeError(_RUN_INSIDE))
@@ -456,7 +460,7 @@ class Flow(FlowGraph):
             return None  # type: ignore[return-value]  # only while loading; everybody else wants a State
         from tenuto.engine.launch import run_flow
 
-        return run_flow(self, parameters=parameters, runner_cls=runner_cls, **kwargs)
+        return run_flow(self, parameters, run_on_schedule, runner_cls, **kwargs)
 
     def register(
         self,

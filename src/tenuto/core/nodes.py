@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from tenuto._base.callsite import warn
 from tenuto.core.annotations import EdgeAnnotation, read_annotations
-from tenuto.core.building import active_flow, warn
+from tenuto.core.building import active_flow
 from tenuto.core.task import Task
 
 if TYPE_CHECKING:

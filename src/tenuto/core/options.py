@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
-from tenuto._base.callsite import note_callsite
+from tenuto._base.callsite import note_callsite, warn
 from tenuto.configuration import config
-from tenuto.core.building import warn
 from tenuto.engine.cache_validators import duration_only, never_use
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from tenuto._base.callsite import note_callsite
+from tenuto._base.callsite import note_callsite, warn
 from tenuto._base.context import context
 from tenuto._base.datetimes import ensure_aware, parse_datetime
-from tenuto.core.building import active_flow, warn
+from tenuto.core.building import active_flow
 from tenuto.core.sentinel import NO_DEFAULT
 from tenuto.core.task import Task
 from tenuto.engine.results.prefect_result import PrefectResult

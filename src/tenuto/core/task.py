@@ -10,11 +10,11 @@ from functools import cached_property
 from inspect import Signature
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from tenuto._base.callsite import note_callsite
+from tenuto._base.callsite import note_callsite, warn
 from tenuto._base.logging import get_logger
 from tenuto.core import options
 from tenuto.core.annotations import EdgeAnnotation
-from tenuto.core.building import active_flow, active_tags, note_constructed, note_used, warn
+from tenuto.core.building import active_flow, active_tags, note_constructed, note_used
 from tenuto.core.expressions import Expressions
 from tenuto.core.signatures import RunSignature, check_run, positional_only, resolve_annotation, run_signature
 from tenuto.core.task_args import set_options

@@ -6,12 +6,12 @@ The same function serves scripts, notebooks and the command line; only what it i
 
 from __future__ import annotations
 
-import difflib
 import shlex
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,15 +20,16 @@ from tenuto._base.datetimes import microseconds
 from tenuto._base.ids import new_flow_run_id
 from tenuto._base.logging import get_logger, package_loggers
 from tenuto._base.names import two_words
-from tenuto.configuration import home_path
+from tenuto.configuration import config, home_path
 from tenuto.core.flow import Flow
 from tenuto.engine import get_default_executor_class, get_default_flow_runner_class
 from tenuto.engine.flow_run import check_task_states
+from tenuto.engine.given_parameters import check_known, check_required, split_keywords
 from tenuto.engine.record import RunRecord
 from tenuto.engine.resume import Continuation, find_earlier
 from tenuto.engine.run_context import parameter_values
+from tenuto.engine.scheduled_runs import run_on_schedule
 from tenuto.engine.state import Scheduled, State
-from tenuto.exceptions import PrefectException
 from tenuto.journal.home import Home
 from tenuto.journal.recorded import is_recorded
 from tenuto.journal.recorder import Recorder
@@ -41,47 +42,23 @@ if TYPE_CHECKING:
     from tenuto.engine.resume import Earlier
     from tenuto.executors.base import Executor
 
-_RUNNER_KEYWORDS = frozenset(
-    {"executor", "context", "task_states", "state", "flow_run_id", "flow_run_name", "task_contexts"}
-    | {"task_runner_state_handlers", "resume"}
-)
 _handlers_lock = threading.Lock()
-
-
-class UnexpectedParameters(PrefectException, ValueError, TypeError):
-    """The flow has no parameters of these names."""
-
-    def __init__(self, names: Iterable[str], known: Iterable[str]) -> None:
-        self.names = list(names)
-        super().__init__(f"Flow.run received the following unexpected parameters: {', '.join(self.names)}")
-        for name in self.names:
-            near = difflib.get_close_matches(name, list(known), n=1)
-            if near:
-                self.add_note(f"Did you mean {near[0]!r} instead of {name!r}?")
-
-
-class MissingParameters(PrefectException, ValueError):
-    """Required parameters were given no value."""
-
-    def __init__(self, names: Iterable[str]) -> None:
-        self.names = sorted(names)
-        super().__init__(
-            f"Flow.run did not receive the following required parameters: {', '.join(self.names)}"
-        )
 
 
 def run_flow(
     flow: Flow,
     parameters: Mapping[str, Any] | None = None,
+    on_schedule: bool | None = None,
     runner_cls: type[FlowRunner] | None = None,
     **kwargs: Any,
 ) -> State:
     """
-    Run a flow once, to its end, and return its state.
+    Run a flow, once or on its schedule, to its end, and return its state.
 
     Args:
         flow: the flow; its graph is checked first.
         parameters: values by name; a keyword of the same name wins.
+        on_schedule: whether its schedule counts, if it has one; default: that of the configuration.
         runner_cls: makes the runner; default: that of the configuration.
         kwargs: values of parameters by keyword, and the options listed at `Flow.run`.
 
@@ -91,6 +68,11 @@ def run_flow(
         ValueError: when the graph has a cycle or an unbound input.
     """
     given, options = split_keywords(flow, parameters, kwargs)
+    if on_schedule is None:
+        on_schedule = config.flows.run_on_schedule
+    if on_schedule and flow.schedule is not None and options.get("resume") is None:
+        flow.validate()
+        return run_on_schedule(flow, given, options, partial(run_with_options, runner_cls=runner_cls))
     return run_with_options(flow, given, options, runner_cls)
 
 
@@ -149,43 +131,6 @@ def run_with_options(
         finally:
             recorder.close()
     return final
-
-
-def split_keywords(
-    flow: Flow, parameters: Mapping[str, Any] | None, keywords: Mapping[str, Any]
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Tell values of parameters from options; a parameter wins over an option of the same name."""
-    names = {parameter.name for parameter in flow.parameters()}
-    given, options = dict(parameters or {}), {}
-    for name, value in keywords.items():
-        if name in _RUNNER_KEYWORDS and name not in names:
-            options[name] = value
-        elif name == "return_tasks":
-            raise ValueError(
-                "The `return_tasks` keyword cannot be provided to `flow.run()`; all task states are returned."
-            )
-        else:
-            given[name] = value
-    return given, options
-
-
-def check_known(flow: Flow, given: Mapping[str, Any]) -> None:
-    """Refuse values for parameters that the flow does not have."""
-    known = [parameter.name for parameter in flow.parameters()]
-    unexpected = [name for name in given if name not in known]
-    if unexpected:
-        raise UnexpectedParameters(unexpected, known)
-
-
-def check_required(flow: Flow, given: Mapping[str, Any]) -> None:
-    """Refuse a run that lacks a value for a required parameter."""
-    missing = [
-        parameter.name
-        for parameter in flow.parameters()
-        if parameter.required and parameter.name not in given
-    ]
-    if missing:
-        raise MissingParameters(missing)
 
 
 def recorded_parameters(flow: Flow, recorded: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,8 +10,6 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-import re
-from collections.abc import Sized
 from datetime import timedelta
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
@@ -20,10 +18,11 @@ import msgspec
 
 from tenuto._base.importtools import import_path
 from tenuto._base.masking import mask
-from tenuto._base.plain import plain_json
 from tenuto.core.nodes import Constant
 from tenuto.core.parameter import Parameter
 from tenuto.core.signatures import run_signature
+from tenuto.serialization.described import described_text, described_value
+from tenuto.serialization.schedule import schedule_to_dict
 
 if TYPE_CHECKING:
     from inspect import Signature
@@ -33,11 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["canonical_graph", "canonical_hash", "flow_to_dict", "task_to_dict"]
 
-_JSON_BYTES_MAX = 4096
-_REPR_LENGTH_MAX = 200
 _encoder = msgspec.json.Encoder(order="sorted", enc_hook=str)
-# Texts of objects name their address in memory, which says nothing and differs in each process.
-_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 # What `task_to_dict` looks at, beside class, `run` and tags.
 _shared = attrgetter(
     "name", "max_retries", "retry_delay", "timeout", "trigger", "skip_on_upstream_skip", "cache_for",
@@ -69,7 +64,7 @@ def flow_to_dict(flow: Flow) -> dict[str, Any]:
     return {
         "name": flow.name,
         "type": _path(type(flow)),
-        "schedule": _part(flow.schedule),
+        "schedule": None if flow.schedule is None else schedule_to_dict(flow.schedule),
         "parameters": [_parameter(task) for task in flow.tasks if isinstance(task, Parameter)],
         "tasks": tasks,
         "edges": [
@@ -83,7 +78,7 @@ def flow_to_dict(flow: Flow) -> dict[str, Any]:
             for edge in flow.edges
         ],
         "constants": {
-            slugs[task]: {key: _value(value) for key, value in constants.items()}
+            slugs[task]: {key: described_value(value) for key, value in constants.items()}
             for task, constants in flow.constants.items()
             if constants
         },
@@ -140,7 +135,7 @@ def task_to_dict(task: Task) -> dict[str, Any]:
     if isinstance(task, Parameter):
         described |= _parameter(task)
     elif isinstance(task, Constant):
-        described["value"] = _value(task.value)
+        described["value"] = described_value(task.value)
     return described
 
 
@@ -166,7 +161,7 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
         "name": parameter.name,
         "slug": parameter.slug,
         "type": _path(type(parameter)),
-        "default": _value(parameter.default),
+        "default": described_value(parameter.default),
         "required": parameter.required,
         "schema": parameter.schema,
     }
@@ -177,7 +172,9 @@ def _signature(signature: Signature) -> dict[str, Any]:
         "inputs": {
             name: {
                 "type": _annotation(parameter.annotation),
-                "default": None if parameter.default is parameter.empty else _value(parameter.default),
+                "default": None
+                if parameter.default is parameter.empty
+                else described_value(parameter.default),
                 "required": parameter.default is parameter.empty,
             }
             for name, parameter in signature.parameters.items()
@@ -190,7 +187,7 @@ def _signature(signature: Signature) -> dict[str, Any]:
 def _annotation(annotation: Any) -> str:
     if annotation is inspect.Signature.empty:
         return "Any"
-    return annotation if isinstance(annotation, str) else _text(inspect.formatannotation(annotation))
+    return annotation if isinstance(annotation, str) else described_text(inspect.formatannotation(annotation))
 
 
 def _path(thing: Any) -> str | None:
@@ -209,29 +206,7 @@ def _seconds(duration: timedelta | None) -> float | None:
 
 
 def _part(part: Any) -> Any:
-    """Describe a schedule, run configuration or storage, each of which knows its own form."""
+    """Describe a run configuration or storage, each of which knows its own form."""
     if part is None:
         return None
     return part.serialize() if hasattr(part, "serialize") else {"type": _path(type(part))}
-
-
-def _value(value: Any) -> Any:
-    """Return a value itself if it is short and plain, else a short text about it."""
-    encoded = plain_json(value, _JSON_BYTES_MAX)
-    return {"repr": _describe(value)} if encoded is None else value
-
-
-def _describe(value: Any) -> str:
-    kind = type(value).__name__
-    if hasattr(value, "shape"):  # the text of an array or a frame takes long to make and says less
-        return f"{kind} of shape {value.shape}"
-    if isinstance(value, Sized) and len(value) > _REPR_LENGTH_MAX:
-        return f"{kind} of length {len(value)}"
-    if isinstance(value, set | frozenset):
-        # Sorted: their own order differs in each process.
-        return _text(f"{kind}({', '.join(sorted(map(repr, value)))})")
-    return _text(repr(value))
-
-
-def _text(text: str) -> str:
-    return _ADDRESS.sub("", text)[:_REPR_LENGTH_MAX]

@@ -11,6 +11,7 @@ import pytest
 from tenuto import Flow, Parameter, Task, context, tags, task
 from tenuto.core.edge import Edge
 from tenuto.exceptions import FlowStorageError, ServerRequired
+from tenuto.schedules import Schedule
 
 
 @task
@@ -248,7 +249,7 @@ def test_any_attribute_may_be_set_on_a_flow() -> None:
 
 # R-REAL-5
 def test_schedule_is_the_second_argument() -> None:
-    schedule = object()
+    schedule: Any = object()
     assert Flow("f", schedule).schedule is schedule
 
 
@@ -281,7 +282,7 @@ def test_deepcopy_is_a_flow_of_its_own() -> None:
     flow, last = pages()
     flow.set_reference_tasks([last])
     other = copy.deepcopy(flow)
-    other.name, other.schedule = "other", "schedule"
+    other.name, other.schedule = "other", Schedule([])
     assert (flow.name, flow.schedule) == ("pages", None)
     assert not flow.tasks & other.tasks
     assert [one.name for one in other.sorted_tasks()] == [one.name for one in flow.sorted_tasks()]

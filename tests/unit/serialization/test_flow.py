@@ -222,5 +222,5 @@ def test_kept_graph_shows_no_known_secret() -> None:
 
 
 def test_parts_without_a_form_of_their_own_are_told_by_their_class() -> None:
-    flow = Flow("f", schedule=timedelta(1))
-    assert flow.serialize()["schedule"] == {"type": "datetime.timedelta"}
+    flow = Flow("f", run_config=timedelta(1))
+    assert flow.serialize()["run_config"] == {"type": "datetime.timedelta"}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tenuto._base.callsite import note_callsite
-from tenuto.core.building import Block, warn
+from tenuto._base.callsite import note_callsite, warn
+from tenuto.core.building import Block
 from tenuto.core.task import Task
 from tenuto.tasks.control_flow.conditional import CompareValue, warn_of_plain_condition
 from tenuto.triggers import not_all_skipped

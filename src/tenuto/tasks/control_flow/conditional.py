@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from tenuto._base.callsite import note_callsite
+from tenuto._base.callsite import note_callsite, warn
 from tenuto.core.authoring import tags
-from tenuto.core.building import active_flow, warn
+from tenuto.core.building import active_flow
 from tenuto.core.decorator import task
 from tenuto.core.nodes import as_task, in_order
 from tenuto.core.task import Task
