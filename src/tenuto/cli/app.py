@@ -21,6 +21,7 @@ COMMANDS = [
     Entry("Query", "graph", "Show what a flow consists of, without running it."),
     Entry("Action", "run", "Run a flow from a file or a module."),
     Entry("Setup", "completion", "Print the script that completes commands in a shell."),
+    Entry("Setup", "migrate", "Rewrite files of Prefect 1 for Tenuto."),
     Entry("Miscellaneous", "version", "Print the version."),
     Entry("Miscellaneous", "config", "Print the settings in effect, secrets hidden."),
 ]
