@@ -7,7 +7,9 @@ that everything beside them stays as it is.
 
 from __future__ import annotations
 
+import ast
 import re
+import warnings
 from collections.abc import Collection, Sequence
 from itertools import zip_longest
 from typing import Final
@@ -60,28 +62,27 @@ def migrate_python(text: str) -> Migrated:
     if not _RELEVANT.search(text):
         return Migrated(text)
     try:
+        # Python's own parser first: libcst's takes the process with it where code is nested too deeply.
+        with warnings.catch_warnings(action="ignore"):
+            ast.parse(text)
         module = cst.parse_module(text)
-        if module.code != text:
-            return _untouched(
-                text, _first_difference(text, module.code), "a character stands here that is lost"
-            )
+        # Positions hold only where nothing is lost; libcst forgets blanks at the end, and form feeds.
+        if module.code.rstrip() != text.rstrip():
+            return _untouched(text, _first_difference(text, module.code), "a character here would be lost")
         wrapper = MetadataWrapper(module)
         wrapper.visit(bindings := Bindings())
         wrapper.visit(migration := _Migration(text, bindings))
+    except SyntaxError as error:
+        return _untouched(text, error.lineno or 1, f"this Python cannot read it: {error.msg}")
     except cst.ParserSyntaxError as error:
-        return _untouched(text, error.raw_line, f"no Python that can be parsed: {_told(error)}")
-    except RecursionError:
+        return _untouched(text, error.raw_line, "libcst cannot read it")
+    except (RecursionError, MemoryError):
         return _untouched(text, 1, "the code is nested too deeply")
     return Migrated(migration.migrated_text(), tuple(sorted(set(migration.findings))))
 
 
 def _untouched(text: str, line: int, what: str) -> Migrated:
     return Migrated(text, (Finding(line, what, "Correct that, or migrate the file by hand."),))
-
-
-def _told(error: cst.ParserSyntaxError) -> str:
-    # What follows lists every token that might have stood there.
-    return " ".join(error.message.partition(": expected")[0].split())
 
 
 def _first_difference(text: str, other: str) -> int:
@@ -111,7 +112,7 @@ class _Migration(cst.CSTVisitor):
             position = end
         return b"".join([*parts, self._source[position:]]).decode()
 
-    # --------------------------------------------------------------------------------------- import statements
+    # -------------------------------------------------------------------------------------- import statements
 
     def visit_Import(self, node: cst.Import) -> bool:
         for alias in node.names:

@@ -18,7 +18,7 @@ __all__ = [
     "variable_today",
 ]
 
-VARIABLE: Final = re.compile(r"\bPREFECT__\w+")
+VARIABLE: Final = re.compile(r"\bPREFECT__\w*")
 """A variable of the older API, or the beginning of one: `PREFECT__CONTEXT__SECRETS__` and a name."""
 
 _KNOWN_COMMANDS = (

@@ -46,7 +46,7 @@ def decode_source(name: str, data: bytes) -> tuple[str, str] | Finding:
         text = data.decode(encoding, _errors(name))
         if encode_source(name, text, encoding) == data:
             return text, encoding
-    except (SyntaxError, UnicodeError):
+    except (SyntaxError, LookupError, UnicodeError):
         pass  # told below, as is a text that would be written otherwise
     return Finding(1, "the file cannot be read in the encoding that it declares", "Correct its first line.")
 
