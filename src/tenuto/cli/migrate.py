@@ -49,6 +49,8 @@ def command(context: click.Context, paths: tuple[Path, ...], yes: bool, check: b
     Python files get new imports, names, PREFECT__ variables and commands; in scripts and configuration files
     only what is certain is changed. All changes are shown first, with what cannot be carried over. Folders
     are searched, but for hidden ones, virtual environments and node_modules.
+
+    Python files are parsed by libcst: pip install 'tenuto[migrate]'
     """
     if yes and check:
         raise click.UsageError("--check writes nothing: give --yes or --check.")

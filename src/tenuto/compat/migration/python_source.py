@@ -208,7 +208,7 @@ class _Migration(cst.CSTVisitor):
         path = joined("prefect" if is_older else "tenuto", old)
         new, moved = today(old)
         here = below(new, address)
-        if moved and here is not None:
+        if is_older and moved and here is not None:
             count = moved - (address.count(".") + 1 if address else 0)
             start, end = self._span(base)[1], self._span(attributes[count - 1])[1]
             kept = "".join(f".{attribute.value}" for attribute in attributes[count:])

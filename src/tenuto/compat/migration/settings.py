@@ -30,7 +30,9 @@ COMMAND: Final = re.compile(rf"(?<![\w./-])prefect(?= +(?:{'|'.join(_KNOWN_COMMA
 COMMAND_IN_SHELL: Final = re.compile(r"(?:(?:^|[;&|(\n])\s*(?:\w+=\S*\s+)*|\s-m\s+)(?P<name>prefect)(?=\s|$)")
 """The name `prefect` where a shell takes it for a command, or behind `python -m`."""
 
-REQUIREMENT: Final = re.compile(r"""\s*(?:-\s*)?["']?prefect(?:\[[\w, -]*\])?\s*(?:$|["'],?\s*$|[=<>~!;])""")
+REQUIREMENT: Final = re.compile(
+    r"""\s*(?:-\s*)?["']?prefect(?:\[[\w, -]*\])?\s*(?:$|["'],?\s*$|(?:[=<>~;]|!=))"""
+)
 """A line that asks for the package: `prefect==0.15`, `- prefect`, `"prefect[aws]>=1",`."""
 
 _RENAMED: Final[Mapping[str, str]] = {"LOGGING__LOG_TO_CLOUD": "CLOUD__SEND_FLOW_RUN_LOGS"}

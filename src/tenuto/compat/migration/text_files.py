@@ -32,7 +32,7 @@ def migrate_lines(text: str, *, is_shell: bool) -> Migrated:
     """Return the text of a script or a configuration file with the names of today."""
     lines, findings = text.split("\n"), []
     for index, line in enumerate(lines):
-        if line.lstrip().startswith("#"):
+        if "prefect" not in line.lower() or line.lstrip().startswith("#"):
             continue
         findings += [Finding(index + 1, *found) for found in _findings(line, is_shell)]
         if is_shell:

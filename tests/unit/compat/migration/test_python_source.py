@@ -235,12 +235,24 @@ def test_what_cannot_be_carried_over_is_listed_with_its_line(statement: str, tol
         "prefect.config.cloud.api; prefect.config.mine.own",
         "from prefect.engine.state import Failed\nFailed.whatever",
         "other.graphql('x'); Flow(environment=1)",
-        "x = 'prefect'; y = 'prefect.io'; z = 'a prefect of Rome'",
+        "x = 'prefect'; y = 'prefect.io'; z = 'a prefect of Rome'; print('prefect! prefect')",
         "from prefect import *",
     ],
 )
 def test_what_is_there_is_not_listed(statement: str) -> None:
     assert migrate_python(f"{HEAD}\n{statement}\n").findings == ()
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import tenuto\ntenuto.engine.executors.LocalExecutor()\n",
+        "from tenuto.engine.executors import LocalExecutor\n",
+        "from tenuto.utilities.tasks import unmapped\nfrom tenuto.engine import executors\nexecutors.x\n",
+    ],
+)
+def test_what_imports_tenuto_already_stays(source: str) -> None:
+    assert migrate_python(source).text == source
 
 
 def test_what_is_still_to_be_done_is_listed_again_in_a_file_that_is_migrated() -> None:
