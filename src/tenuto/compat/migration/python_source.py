@@ -66,9 +66,8 @@ def migrate_python(text: str) -> Migrated:
         with warnings.catch_warnings(action="ignore"):
             ast.parse(text)
         module = cst.parse_module(text)
-        # Positions hold only where nothing is lost; libcst forgets blanks at the end, and form feeds.
-        if module.code.rstrip() != text.rstrip():
-            return _untouched(text, _first_difference(text, module.code), "a character here would be lost")
+        if lost := _line_that_is_lost(text, module.code):
+            return _untouched(text, lost, "a form feed, or another character, would be lost here")
         wrapper = MetadataWrapper(module)
         wrapper.visit(bindings := Bindings())
         wrapper.visit(migration := _Migration(text, bindings))
@@ -85,9 +84,18 @@ def _untouched(text: str, line: int, what: str) -> Migrated:
     return Migrated(text, (Finding(line, what, "Correct that, or migrate the file by hand."),))
 
 
-def _first_difference(text: str, other: str) -> int:
-    lines = zip_longest(text.split("\n"), other.split("\n"))
-    return next(number for number, (a, b) in enumerate(lines, start=1) if a != b)
+def _line_that_is_lost(text: str, parsed: str) -> int:
+    """
+    Return the first line that libcst has not kept as it is; 0 when positions after parsing hold in the text.
+
+    They hold where only blank lines and comments at the end are lost.
+    """
+    lines = text.split("\n")
+    pairs = enumerate(zip_longest(lines, parsed.split("\n")))
+    first = next((index for index, (line, other) in pairs if line != other), None)
+    if first is None or all(re.fullmatch(r"\s*(#.*)?", line) for line in lines[first:]):
+        return 0
+    return first + 1
 
 
 class _Migration(cst.CSTVisitor):

@@ -143,7 +143,8 @@ def test_statements_become_those_of_tenuto(before: str, after: str) -> None:  # 
 @given(
     statements=st.lists(st.sampled_from([*STATEMENTS.items(), *zip(OTHERS, OTHERS, strict=True)])),
     newline=st.sampled_from(["\n", "\r\n"]),
-    ending=st.sampled_from(["", "\n", "  # prefect", "\n\n\t\n"]),
+    # libcst forgets some of what stands behind the last statement.
+    ending=st.sampled_from(["", "\n", "  # prefect", "\n\n\t\n", "\n\n  # prefect\n\x0c\n#"]),
 )
 def test_only_what_is_ours_changes_and_only_once(
     statements: list[tuple[str, str]], newline: str, ending: str
