@@ -7,6 +7,7 @@ import subprocess
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 from tenuto._base.processes import kill_session
 from tenuto.exceptions import TaskTimeoutSignal
@@ -71,7 +72,7 @@ def _interrupts_held_back() -> Iterator[None]:
         yield  # No handler is called in this thread.
         return
     came: list[int] = []
-    handlers = {number: signal.getsignal(number) for number in _INTERRUPTS}
+    handlers: dict[int, Any] = {number: signal.getsignal(number) for number in _INTERRUPTS}
     # What is ignored or left to the system stays so: a program inherits it.
     own = {number: handler for number, handler in handlers.items() if callable(handler)}
     for number in own:

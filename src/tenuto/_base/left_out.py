@@ -6,16 +6,18 @@ Each is one call: the name, its arguments with their defaults, and the advice.
 
 from collections.abc import Callable, Mapping
 from inspect import Parameter, Signature
+from types import FunctionType
 from typing import Any, Final, NoReturn, TypeVar
 
 from tenuto.exceptions import PrefectException
 
-__all__ = ["REQUIRED", "LeftOut", "left_out_class", "left_out_function"]
+__all__ = ["REQUIRED", "LeftOut", "advice_about", "left_out_class", "left_out_function"]
 
 T = TypeVar("T")
 
 REQUIRED: Final = Parameter.empty
 """Stands for the default of an argument that has none."""
+_ADVICE: Final = "__left_out__"
 
 
 class LeftOut(PrefectException, NotImplementedError):
@@ -52,6 +54,7 @@ def left_out_class(
         "__module__": module,
         "__doc__": f"Not part of Tenuto. {instead}",
         "__signature__": _signature(arguments, Parameter("kwargs", Parameter.VAR_KEYWORD)),
+        _ADVICE: instead,
     }
     made: type[T] = type(name, (base,), members)
     return made
@@ -66,7 +69,13 @@ def left_out_function(name: str, arguments: Mapping[str, Any], instead: str) -> 
     refuse.__name__ = refuse.__qualname__ = name
     refuse.__doc__ = f"Not part of Tenuto. {instead}"
     refuse.__signature__ = _signature(arguments)  # type: ignore[attr-defined]  # read by `inspect`
+    setattr(refuse, _ADVICE, instead)
     return refuse
+
+
+def advice_about(thing: object) -> str | None:
+    """Return what to do instead of using something that was made here; None for everything else."""
+    return vars(thing).get(_ADVICE) if isinstance(thing, type | FunctionType) else None
 
 
 def _signature(arguments: Mapping[str, Any], *more: Parameter) -> Signature:

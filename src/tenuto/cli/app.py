@@ -22,6 +22,7 @@ COMMANDS = [
     Entry("Query", "schedule", "Show when a flow runs."),
     Entry("Action", "run", "Run a flow from a file or a module."),
     Entry("Setup", "completion", "Print the script that completes commands in a shell."),
+    Entry("Setup", "migrate", "Rewrite files of Prefect 1 for Tenuto."),
     Entry("Miscellaneous", "version", "Print the version."),
     Entry("Miscellaneous", "config", "Print the settings in effect, secrets hidden."),
 ]
