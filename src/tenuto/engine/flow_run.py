@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 class FlowRun:
     """The loop of one flow run: releases, submits, waits, and takes up outcomes until nothing can go on."""
 
+    # The task run whose failure stopped the flow, by name (`engine.fail_fast`).
+    stopped_by = ""
+
     def __init__(
         self,
         runner: FlowRunner,
@@ -188,15 +191,24 @@ class FlowRun:
                 return
             if self.record is not None:
                 self.record.task_running(run)
-            handle = self.executor.submit(
-                perform, decision, extra_context=placement(run) if self.executor.places_work else None
-            )
+            facts = self._placement(run) if self.executor.places_work else None
+            handle = self.executor.submit(perform, decision, extra_context=facts)
             if isinstance(handle, Outcome):
                 self._conclude(run, decision, handle)
                 return
         finally:
             current_context.leave(token)
         self._watch(run, decision, handle)
+
+    def _placement(self, run: TaskRun) -> dict[str, Any]:
+        """Return the facts by which an executor may place a task run."""
+        task = run.node.task
+        return {
+            "task_name": task.name,
+            "task_tags": task.tags,
+            "map_index": run.index,
+            **task.executor_options,
+        }
 
     def _take_over(self, run: TaskRun) -> None:
         """Take a final state of an earlier run as it is; the task is not even logged (R-RUN-13)."""
@@ -228,9 +240,12 @@ class FlowRun:
         self.in_flight -= 1
         token = current_context.enter(run.node.runner.context_for(run))
         try:
-            self._conclude(run, attempt, self._outcome_of(run, handle))
+            self._came_back(run, attempt, handle)
         finally:
             current_context.leave(token)
+
+    def _came_back(self, run: TaskRun, attempt: Attempt, handle: Any) -> None:
+        self._conclude(run, attempt, self._outcome_of(run, handle))
 
     def _outcome_of(self, run: TaskRun, handle: Any) -> Outcome:
         try:
@@ -347,12 +362,6 @@ def check_task_states(flow: Flow, task_states: Mapping[Task, State]) -> None:
 def follows_children(edge: Edge) -> bool:
     """Say whether a downstream task follows a mapped one child by child."""
     return edge.mapped and not edge.flattened
-
-
-def placement(run: TaskRun) -> dict[str, Any]:
-    """Return the facts by which an executor may place a task run."""
-    task = run.node.task
-    return {"task_name": task.name, "task_tags": task.tags, "map_index": run.index, **task.executor_options}
 
 
 def ask(question: str) -> str | None:

@@ -14,6 +14,7 @@ from tenuto._base.context import context as current_context
 from tenuto._base.logging import get_logger
 from tenuto._base.texts import safe_repr
 from tenuto.engine import caching, get_default_executor_class, get_default_task_runner_class
+from tenuto.engine.fail_fast import FailFastRun
 from tenuto.engine.flow_run import FlowRun, check_task_states
 from tenuto.engine.run_context import flow_run_context
 from tenuto.engine.runner import Runner
@@ -116,7 +117,8 @@ class FlowRunner(Runner):
         executor: Executor | None,
         task_contexts: Mapping[Task, Mapping[str, Any]],
     ) -> State:
-        run = FlowRun(self, task_states, handlers, task_contexts)
+        make_run = FailFastRun if self.flow.fail_fast else FlowRun
+        run = make_run(self, task_states, handlers, task_contexts)
         try:
             self.logger.info("Beginning Flow run for '%s'", self.flow.name)
             running = self.handle_state_change(state, Running("Running flow."))
@@ -169,7 +171,7 @@ class FlowRunner(Runner):
         terminal = [
             s for task in run.in_order(self.flow.terminal_tasks()) for s in run.nodes[task].final_states()
         ]
-        state, line = flow_state(running, terminal, reference)
+        state, line = flow_state(running, terminal, reference, run.stopped_by)
         self.logger.info(line)
         if not state.is_finished():
             return state
