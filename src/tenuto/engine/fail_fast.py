@@ -62,7 +62,7 @@ class FailFastRun(FlowRun):
             super()._take_up(run)
 
     def _placement(self, run: TaskRun) -> dict[str, Any]:
-        return {**super()._placement(run), "may_be_withdrawn": True}
+        return {**super()._placement(run), "may_be_withdrawn": run.node.task.resource_role != "cleanup"}
 
     def _came_back(self, run: TaskRun, attempt: Attempt, handle: Any) -> None:
         # Withdrawn: it had been handed over, and no worker had begun it.

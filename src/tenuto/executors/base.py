@@ -75,10 +75,10 @@ class Executor:
 
     def withdraw(self) -> None:
         """
-        Take back what was submitted and has not begun: cancel its futures, and let go on what is at work.
+        Take back the calls that may be withdrawn and have not begun: cancel their futures.
 
-        Called when a flow with `fail_fast=True` has failed. An executor with few `slots` need not do
-        anything: what it holds ends by itself, as here.
+        Called when a flow with `fail_fast=True` has failed; what is at work goes on. An executor with as many
+        `slots` as workers has nothing to take back.
         """
 
     def __repr__(self) -> str:

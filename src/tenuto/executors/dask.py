@@ -14,11 +14,12 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Self
 
 from tenuto._base.importtools import import_object
+from tenuto._base.logging import get_logger
 from tenuto.configuration import config
 from tenuto.executors.base import Executor, ExecutorUnavailable, WorkerLost, imported
 from tenuto.executors.local import LocalExecutor
 from tenuto.executors.processes import ProcessExecutor
-from tenuto.executors.remote import RemoteExecutor, Shipment
+from tenuto.executors.remote import NotBegun, RemoteExecutor, Shipment
 from tenuto.executors.threads import ThreadExecutor
 
 if TYPE_CHECKING:
@@ -155,7 +156,25 @@ class DaskExecutor(RemoteExecutor):
             stack.enter_context(self.shipping())
             self._reports = stack.enter_context(_Reports(self, client))
             stack.callback(delattr, self, "_reports")
+            self._withdrawal = worker.Withdrawal(self._reports.topic)
+            stack.callback(self._end_withdrawal)
+            self._is_withdrawn = False
             yield
+
+    def withdraw(self) -> None:
+        """Have the workers begin no more calls that may be withdrawn."""
+        try:
+            self._client.register_plugin(self._withdrawal)
+            self._is_withdrawn = True
+        except (OSError, TimeoutError) as error:
+            get_logger("FlowRunner").warning(
+                "Dask could not be told to start nothing more (%s): what was submitted runs to its end.", error
+            )
+
+    def _end_withdrawal(self) -> None:
+        if self._is_withdrawn:
+            self._client.unregister_worker_plugin(self._withdrawal.name)
+        del self._withdrawal
 
     @contextmanager
     def _connected(self, distributed: Any) -> Iterator[Any]:
@@ -198,6 +217,7 @@ class DaskExecutor(RemoteExecutor):
             _call_on_worker,
             self._reports.topic,
             key,
+            bool(facts.get("may_be_withdrawn")),
             call,
             shipment,
             parts,
@@ -217,6 +237,7 @@ class DaskExecutor(RemoteExecutor):
 def _call_on_worker(
     topic: str,
     key: str,
+    may_be_withdrawn: bool,
     call: Callable[..., tuple[Any, bytes]],
     shipment: Shipment,
     parts: Mapping[str, bytes],
@@ -224,6 +245,11 @@ def _call_on_worker(
 ) -> Any:
     from distributed import get_worker
 
+    from tenuto.executors.dask_worker import WITHDRAWN
+
+    if may_be_withdrawn and topic in WITHDRAWN:
+        get_worker().log_event(topic, {"key": key, "report": None})
+        return NotBegun()
     value, report = call(shipment, parts, values)
     get_worker().log_event(topic, {"key": key, "report": report})
     return value
@@ -281,10 +307,14 @@ class _Reports:
                 self._look()
                 looked_at = monotonic()
 
-    def _take(self, key: str, report: bytes) -> None:
+    def _take(self, key: str, report: bytes | None) -> None:
         watched = self._watched.pop(key, None)
         self._silent_since.pop(key, None)
-        if watched is not None:
+        if watched is None:
+            return
+        if report is None:
+            self._executor.withdrawn(watched[0])
+        else:
             self._executor.arrived(watched[0], report)
 
     def _look(self) -> None:
