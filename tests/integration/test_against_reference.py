@@ -150,7 +150,8 @@ def test_flow_that_fails_fast_finishes_what_it_has_begun_and_starts_nothing_more
         assert_transitions(events)
         names = [event.state for event in events if event.kind is Kind.TASK_STATE]
         stops = [position for position, name in enumerate(names) if name in ("Failed", "ValidationFailed")]
-        after = names[stops[0] :] if stops else []
+        before, after = (names[: stops[0]], names[stops[0] :]) if stops else (names, [])
+        assert "Cancelled" not in before
         assert "Running" not in after
         seen["cancelled"] += after.count("Cancelled")
         seen["not stopped"] += not stops
@@ -161,7 +162,7 @@ def test_flow_that_fails_fast_finishes_what_it_has_begun_and_starts_nothing_more
         assert not differences, "\n".join([*differences, repr(graph)])
 
     agree()
-    assert seen["cancelled"] >= examples // 3, seen
+    assert seen["cancelled"] >= 2, seen
     assert seen["not stopped"] >= 2, seen
 
 
