@@ -15,6 +15,7 @@ from tenuto._base.logging import get_logger
 from tenuto.core.nodes import Constant
 from tenuto.engine.agenda import Agenda
 from tenuto.engine.attempt import Attempt, Surroundings, perform
+from tenuto.engine.progress import Progress
 from tenuto.engine.sources import Children, Sources, source_for
 from tenuto.engine.state import Cached, Looped, Mapped, Pending, Resume, Scheduled, State, Success
 from tenuto.engine.task_run import NO_INDEX, TaskNode, TaskRun
@@ -51,6 +52,8 @@ class FlowRun:
         self.paused: list[TaskRun] = []
         self.cached: list[TaskRun] = []
         self.in_flight = 0
+        self.clock = runner.clock
+        self.progress = Progress(self.clock)
         self.outcomes: queue.SimpleQueue[tuple[TaskRun, Attempt, Any]] = queue.SimpleQueue()
         self.nodes = self._make_nodes(handlers, task_contexts)
         for task, state in task_states.items():
@@ -278,6 +281,8 @@ class FlowRun:
             loop(run, state)
             self.agenda.add(run)
         elif state.is_finished():
+            if outcome is not None:
+                run.node.worked += 1
             self._finished(run)
         else:
             self._admit(run)
@@ -301,11 +306,14 @@ class FlowRun:
         node.unfinished -= 1
         if node.unfinished == 0:
             self._complete(node)
+        elif self.clock() >= self.progress.due:
+            self.progress.look()
 
     def _complete(self, node: TaskNode) -> None:
         """A node is final with all its children: release the edges that waited for the whole of it."""
         node.sources = None  # What arrived here is not held longer than it is needed.
         if node.children is not None:
+            self.progress.end(node)
             node.gather()
         for edge in self.flow.downstream_edges(node.task):
             if node.children is None or not follows_children(edge):
@@ -327,6 +335,7 @@ class FlowRun:
             self._settle(node.run, state)
             return
         children = node.expand(state.n_map_states)
+        self.progress.begin(node)
         if self.record is not None:
             self.record.task_state(node.run)
         followed = [source.children for _, source in sources if isinstance(source, Children)]

@@ -8,6 +8,7 @@ It puts the context in place, runs the loop of `engine.flow_run` and decides the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from tenuto._base.context import context as current_context
@@ -46,6 +47,8 @@ class FlowRunner(Runner):
     logger = get_logger("FlowRunner")
     # Whether the loop waits for tasks that are due later. `Flow.run` waits; `run` by itself is a single pass.
     waits = False
+    # Gives seconds; the progress of maps is measured by it.
+    clock: Callable[[], float] = staticmethod(monotonic)
     # Where the run is recorded; None records nothing.
     record: RunRecord | None = None
 
