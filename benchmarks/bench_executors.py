@@ -1,11 +1,12 @@
 """
 What do executors cost, and what do they gain? Ratios, and microseconds a task.
 
-Processes: a map of 200 items that compute for 50 ms each, on two worker processes against the same flow inline;
-the start of the workers is in it. What a plain pool of two processes gains tells what the machine gives at the
-moment. Threads: a map of 2,000 no-ops on two threads, default logs to a file. Dask: the same map on two
-workers of one thread each, which are there already, against 2,000 calls of plain `distributed` that are submitted one
-after the other without waiting, and gathered at once.
+Processes: a map of 200 items that compute for 50 ms each, on two worker processes against the same flow
+inline; the start of the workers is in it. What a plain pool of two processes gains tells what the machine
+gives at the moment. Threads: a map of 2,000 no-ops on two threads, default logs to a file; the same inline
+tells how quick the machine is. Dask: the same map on two workers of one thread each, which are there already,
+against 2,000 calls of plain `distributed` that are submitted one after the other without waiting, and gathered
+at once.
 
 Held constant: two workers, journal on, results kept, a home without earlier runs.
 """
@@ -36,7 +37,7 @@ def measure(quick: bool) -> list[Figure]:
     with scratch_folder() as folder:
         return [
             *processes(folder, items=20 if quick else 200, rounds=1 if quick else 3),
-            threads(folder, children, rounds=3 if quick else 15),
+            *threads(folder, children, rounds=3 if quick else 15),
             dask(folder, children, rounds=2 if quick else 9),
         ]
 
@@ -107,25 +108,37 @@ def plain_pool(items: list[int]) -> None:
 # -------------------------------------------------------------------------------------------------- no-ops
 
 
-def threads(folder: Path, children: int, rounds: int) -> Figure:
+def threads(folder: Path, children: int, rounds: int) -> list[Figure]:
     """Measure no-ops on two threads."""
-    flow = mapped(children)
+    flow, inline = mapped(children), mapped(children)
     flow.executor = LocalDaskExecutor(scheduler="threads", num_workers=WORKERS)
+    inline.executor = LocalExecutor()
     measured = in_turns(
         {
             "flow": lambda: 1e6 * run_seconds(flow, folder) / children,
+            "inline": lambda: 1e6 * run_seconds(inline, folder) / children,
             "floor": lambda: 1e6 * seconds(partial(plain_threads, children)) / children,
         },
         rounds,
     )
-    return figure(
-        f"a task of {children:,} no-ops on {WORKERS} threads, default logs to a file",
-        "us",
-        measured["flow"],
-        floor=measured["floor"],
-        floor_name="us: ThreadPoolExecutor",
-        median_max=THREADS_US_MAX,
-    )
+    name = f"a task of {children:,} no-ops on {WORKERS} threads, default logs to a file"
+    return [
+        figure(
+            name,
+            "us",
+            measured["flow"],
+            floor=measured["floor"],
+            floor_name="us: ThreadPoolExecutor",
+            median_max=THREADS_US_MAX,
+        ),
+        figure(
+            f"{name}, against inline",
+            "us",
+            measured["flow"],
+            floor=measured["inline"],
+            floor_name="us: LocalExecutor",
+        ),
+    ]
 
 
 def plain_threads(calls: int) -> None:

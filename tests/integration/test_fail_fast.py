@@ -210,8 +210,7 @@ def test_flow_fails_though_its_reference_tasks_did_not() -> None:
 
 
 def room_flow(log: list[str], fails_at: str, *, mapped: bool = False) -> tuple[Flow, dict[str, Any]]:
-    @resource_manager
-    class Room:
+    class Resource:
         def __init__(self, number: int = 0) -> None:
             log.append("init")
             self.number = number
@@ -225,6 +224,8 @@ def room_flow(log: list[str], fails_at: str, *, mapped: bool = False) -> tuple[F
         def cleanup(self, key: str) -> None:
             log.append(f"cleanup {key}")
 
+    room = resource_manager(Resource, name="Room")
+
     @task
     def use(key: str) -> None:
         log.append(f"use {key}")
@@ -233,7 +234,7 @@ def room_flow(log: list[str], fails_at: str, *, mapped: bool = False) -> tuple[F
 
     with Flow("room", fail_fast=True) as flow:
         start = broken() if fails_at == "before" else plain(7)
-        with Room(plain(start)) as key:
+        with room(plain(start)) as key:
             used = use(key)
             after = plain(used)
     tasks = {each.name: each for each in flow.tasks}
@@ -268,8 +269,7 @@ def test_resources_of_children_are_cleaned_up_one_by_one() -> None:
     # R-RM-3, R-AMAP-6
     log: list[str] = []
 
-    @resource_manager
-    class Room:
+    class Resource:
         def __init__(self, number: int) -> None:
             self.number = number
 
@@ -281,8 +281,10 @@ def test_resources_of_children_are_cleaned_up_one_by_one() -> None:
         def cleanup(self, key: int) -> None:
             log.append(f"cleanup {key}")
 
+    room = resource_manager(Resource, name="Room")
+
     def visit(number: Any) -> Any:
-        with Room(number) as key:
+        with room(number) as key:
             return plain(key)
 
     with Flow("rooms", fail_fast=True) as flow:
@@ -293,7 +295,7 @@ def test_resources_of_children_are_cleaned_up_one_by_one() -> None:
     assert names(state.result[cleanup].map_states) == ["Success", "Cancelled", "Cancelled"]
 
 
-# -------------------------------------------------------------------- handlers, records, resume, earlier states
+# ------------------------------------------------------------------ handlers, records, resume, earlier states
 
 
 def test_handlers_see_what_is_cancelled_and_cannot_bring_it_back() -> None:

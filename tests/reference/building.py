@@ -208,7 +208,9 @@ def disagreements(built: Built, state: State, expected: Report) -> list[str]:
     found = []
     outcomes = [*expected.outcomes.values(), *itertools.chain(*expected.extra.values())]
     if built.flow.fail_fast and any(map(fails_by_itself, outcomes)):
-        if not (state.is_failed() and str(state.message).endswith("failed, and the flow has fail_fast=True.")):
+        if not (
+            state.is_failed() and str(state.message).endswith("failed, and the flow has fail_fast=True.")
+        ):
             found.append(f"flow: {state!r}, though a task of it fails")
     elif (type(state).__name__, state.message) != (expected.state, expected.message):
         found.append(f"flow: {state!r} instead of {expected.state} {expected.message!r}")

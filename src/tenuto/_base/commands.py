@@ -81,8 +81,8 @@ def _interrupts_held_back() -> Iterator[None]:
     finally:
         for number, handler in own.items():
             signal.signal(number, handler)
-        for number in came:
-            own[number](number, None)
+        for interrupt in came:
+            own[signal.Signals(interrupt)](interrupt, None)
 
 
 @contextmanager

@@ -67,7 +67,7 @@ def progress_parts(done: int, total: int, *, failed: int, rate: float | None) ->
 
 
 def rate_text(per_second: float) -> str:
-    """Return a rate in the unit in which it is a number to think of: `1,200/s`, `4.2/s`, `12/min`, `3.0/h`."""
+    """Return a rate in a unit in which one can think of it: `1,200/s`, `4.2/s`, `12/min`, `3.0/h`."""
     for number, unit in ((per_second, "s"), (60 * per_second, "min"), (3600 * per_second, "h")):
         if number >= 1 or unit == "h":
             return f"{number:,.0f}/{unit}" if number >= 10 else f"{number:.1f}/{unit}"

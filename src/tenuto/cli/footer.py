@@ -1,8 +1,9 @@
 """
-Lines at the foot of the terminal while a flow runs: a line for each map in progress, with its rate and the
-time left, and one of the tasks finished, running and left, the time, and current tasks.
+Lines at the foot of the terminal while a flow runs.
 
-They are fed by the changes of state of tasks (a state handler of the run), and drawn by a thread of their own.
+There is one for each map in progress, with its rate and the time left, and one of all tasks: how many are
+finished, running and left, the time, the current ones. They are fed by the changes of state of tasks (a state
+handler of the run), and drawn by a thread of their own.
 What is printed meanwhile scrolls above them. Not `rich.live`: that wraps what others print, and breaks up
 progress bars and questions, which leave the cursor in the middle of a line. Here the footer is taken away for
 them until their own line ends.
@@ -101,7 +102,7 @@ class Counts:
         """Take a change of state; has the form of a state handler for task runners."""
         values = context.current()
         name = values.get("task_full_name") or runner.task.name
-        slug = values.get("task_slug", name)
+        slug = str(values.get("task_slug") or name)
         with self._lock:
             self._count(old_state, -1)
             self._count(new_state, 1)

@@ -239,7 +239,6 @@ class Session:
             return start(flow, given, options)
         from tenuto.cli.footer import Counts, footer_below
         from tenuto.core.nodes import Constant
-
         from tenuto.engine.progress import LOGGER_NAME
 
         # The footer shows it; the run's own log has it nevertheless.

@@ -168,7 +168,8 @@ class DaskExecutor(RemoteExecutor):
             self._is_withdrawn = True
         except (OSError, TimeoutError) as error:
             get_logger("FlowRunner").warning(
-                "Dask could not be told to start nothing more (%s): what was submitted runs to its end.", error
+                "Dask could not be told to start nothing more (%s): what was submitted runs to its end.",
+                error,
             )
 
     def _end_withdrawal(self) -> None:

@@ -119,7 +119,9 @@ class RayExecutor(RemoteExecutor):
         withdrawal = self._withdrawal if facts.get("may_be_withdrawn") else ""
         value, report = self._call.options(
             num_returns=2, name=str(facts.get("task_name") or "call"), **options
-        ).remote(call, shipment, withdrawal, list(parts), *(self._stored[name] for name in parts), *references)
+        ).remote(
+            call, shipment, withdrawal, list(parts), *(self._stored[name] for name in parts), *references
+        )
         report.future().add_done_callback(partial(self._reported, handle))
         return value
 

@@ -53,7 +53,8 @@ def flow_to_dict(flow: Flow) -> dict[str, Any]:
     Returns:
         `name`, `type`, `schedule`, `parameters`, `tasks`, `edges`, `constants` (slug -> argument -> value),
         `reference_tasks` (slugs), `fail_fast`, `run_config`, `storage`, `__version__`. Tasks and edges are in
-        the order in which they were added. Values that are not JSON, or are long, are described by `{"repr": text}`.
+        the order in which they were added. Values that are not JSON, or are long, are described by
+        `{"repr": text}`.
     """
     from tenuto import __version__
 

@@ -3,14 +3,13 @@ import itertools
 import time
 from datetime import timedelta
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
 from tenuto import Flow, task
 from tenuto._base.context import context
 from tenuto.cli.display import Display
-from tenuto.cli.footer import Counts, Footer
+from tenuto.cli.footer import Counts, Footer, Pieces
 from tenuto.engine.signals import SKIP
 from tenuto.engine.state import (
     Cached,
@@ -194,7 +193,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
 
 def drawn(terminal: Terminal, *lines: str) -> Footer:
     """Return a footer that is shown already; no thread draws it."""
-    pieces = [[(line, None)] for line in lines or ("1 finished",)]
+    pieces: list[Pieces] = [[(line, None)] for line in lines or ("1 finished",)]
     footer = Footer(Display(), terminal, lambda: pieces)
     footer._draw()
     return footer
@@ -258,7 +257,7 @@ def test_the_footer_is_taken_away_at_the_end(terminal: Terminal) -> None:
 
 
 def test_several_lines_are_drawn_over_and_scrolled_past(terminal: Terminal) -> None:
-    lines = [[("inc: 1 of 3", None)], [("1 finished", None)]]
+    lines: list[Pieces] = [[("inc: 1 of 3", None)], [("1 finished", None)]]
     footer = Footer(Display(), terminal, lambda: lines)
     footer._draw()
     footer.write_above(terminal, "one line\n")

@@ -30,7 +30,7 @@ def run(clock: Clock) -> Callable[..., State]:
     class Runner(FlowRunner):
         pass
 
-    Runner.clock = staticmethod(clock)  # type: ignore[assignment]  # a function, not a method
+    Runner.clock = staticmethod(clock)
 
     def run(flow: Flow, **options: Any) -> State:
         return flow.run(runner_cls=Runner, **options)
@@ -84,7 +84,10 @@ def test_failures_are_told(clock: Clock, run: Callable[..., State], lines: Calla
     with Flow("failing") as flow:
         taking(clock, 2, failing=4).map(list(range(8)))
     run(flow)
-    assert lines() == ["Task 'work': 5 of 8, 1 failed, 30/min, 6 s left", "Task 'work': 8 of 8, 2 failed, after 16 s"]
+    assert lines() == [
+        "Task 'work': 5 of 8, 1 failed, 30/min, 6 s left",
+        "Task 'work': 8 of 8, 2 failed, after 16 s",
+    ]
 
 
 def test_lines_become_fewer_the_longer_it_takes(
