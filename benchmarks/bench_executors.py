@@ -5,8 +5,8 @@ Processes: a map of 200 items that compute for 50 ms each, on two worker process
 inline; the start of the workers is in it. What a plain pool of two processes gains tells what the machine
 gives at the moment. Threads: a map of 2,000 no-ops on two threads, default logs to a file; the same inline
 tells how quick the machine is. Dask: the same map on two workers of one thread each, which are there already,
-against 2,000 calls of plain `distributed` that are submitted one after the other without waiting, and gathered
-at once.
+against 2,000 calls of plain `distributed` that are submitted one after the other without waiting, and
+gathered at once.
 
 Held constant: two workers, journal on, results kept, a home without earlier runs.
 """
