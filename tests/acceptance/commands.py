@@ -10,10 +10,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Self
 
+from tests.fakes.terminal import screen_lines
+
 TENUTO = str(Path(sys.executable).parent / "tenuto")
 SECONDS_MAX = 120
 """When a command that hangs is given up; nothing here measures time."""
-ERASE = "\r\x1b[2K"
 
 
 def environment(changes: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -99,7 +100,7 @@ class OnTerminal:
     @property
     def screen(self) -> str:
         """The output without what was erased again."""
-        return "\n".join(line.rpartition(ERASE)[2] for line in self.output.split("\n"))
+        return "\n".join(screen_lines(self.output))
 
     def _read(self, deadline: float) -> bool:
         ready, _, _ = select.select([self._master], [], [], max(deadline - time.monotonic(), 0))

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.commands import ERASE, TENUTO, OnTerminal, tenuto
+from tests.acceptance.commands import TENUTO, OnTerminal, tenuto
+from tests.fakes.terminal import ERASE
 
 WAITING = """
 import pathlib, sys, time
@@ -59,6 +60,7 @@ def folder(tmp_path: Path) -> Path:
 def test_a_footer_shows_what_goes_on_and_leaves_nothing_behind(folder: Path) -> None:
     with OnTerminal(TENUTO, "run", "-p", "flow.py", cwd=folder, env={"NO_COLOR": "1"}) as command:
         command.until(lambda output: "1 finished · 1 running · 3 left · slow[0] · " in output)
+        assert "slow: 0 of 3\n1 finished · " in command.output
         for number in (1, 2, 3):
             (folder / f"go-{number}").touch()
         command.until(lambda output: "4 finished · 1 running · 0 left · last · " in output)

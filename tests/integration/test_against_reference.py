@@ -65,9 +65,12 @@ def sweep(examples: int) -> settings:
     )
 
 
-def run_and_compare(graph: Graph, executor: Executor) -> tuple[Built, State, Path]:
+def run_and_compare(
+    graph: Graph, executor: Executor, *, fail_fast: bool = False
+) -> tuple[Built, State, Path]:
     """Run a graph's flow; return it with its state and its journal."""
     built = build(graph)
+    built.flow.fail_fast = fail_fast
     run_id = new_flow_run_id()
     state = built.flow.run(executor=executor, flow_run_id=run_id)
     differences = disagreements(built, state, interpret(graph))
@@ -124,6 +127,43 @@ def test_any_executor_comes_to_the_same(make: Callable[[], Executor], examples: 
         assert_transitions(events)
 
     agree()
+
+
+@pytest.mark.usefixtures("clusters")
+@pytest.mark.parametrize(
+    ("make", "examples"),
+    [(ThreadExecutor, 60), (TicketExecutor, 60), *((make, 15) for make in PLACES.values())],
+    ids=["fake threads", "tickets", *PLACES],
+)
+def test_flow_that_fails_fast_finishes_what_it_has_begun_and_starts_nothing_more(
+    make: Callable[[], Executor], examples: int
+) -> None:
+    executor = make()
+    seen: Counter[str] = Counter()
+
+    @sweep(examples)
+    @given(graphs().map(without_places))
+    def agree(graph: Graph) -> None:
+        built, state, journal = run_and_compare(graph, executor, fail_fast=True)
+        events = list(read_events(journal))
+        assert_same_as_reported(fold(events), built, state)
+        assert_transitions(events)
+        names = [event.state for event in events if event.kind is Kind.TASK_STATE]
+        stops = [position for position, name in enumerate(names) if name in ("Failed", "ValidationFailed")]
+        before, after = (names[: stops[0]], names[stops[0] :]) if stops else (names, [])
+        assert "Cancelled" not in before
+        assert "Running" not in after
+        seen["cancelled"] += after.count("Cancelled")
+        seen["not stopped"] += not stops
+        # A resume runs what was not started.
+        built.flow.fail_fast = False
+        state = built.flow.run(executor=executor, resume=journal.parent.name)
+        differences = disagreements(built, state, interpret(graph))
+        assert not differences, "\n".join([*differences, repr(graph)])
+
+    agree()
+    assert seen["cancelled"] >= 2, seen
+    assert seen["not stopped"] >= 2, seen
 
 
 FAILURES = ["Failed", "TriggerFailed", "ValidationFailed"]

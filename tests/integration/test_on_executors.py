@@ -537,6 +537,54 @@ def test_result_that_cannot_be_pickled_is_told() -> None:
     )
 
 
+def test_failing_fast_takes_back_what_no_worker_has_begun(
+    executor: Executor, tmp_path: Path, tenuto_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # R-BE-102, R-CACHE-12
+    effects, gate, mended = tmp_path / "effects", tmp_path / "gate", tmp_path / "mended"
+
+    @task
+    def check(number: int) -> int:
+        append(effects, number)
+        if number == 0 and not mended.exists():
+            raise OSError("not mended")
+        while number and not gate.exists():  # Processes have nothing else to wait for.
+            time.sleep(0.01)
+        return number
+
+    class Room:
+        def cleanup(self, handle: None) -> None:
+            append(effects, "cleaned up")
+
+    with Flow("stopped", fail_fast=True) as flow, resource_manager(Room)():
+        many = check.map(list(range(40)))
+
+    def withdraw_and_open() -> None:
+        withdraw()
+        gate.touch()
+
+    withdraw = executor.withdraw
+    monkeypatch.setattr(executor, "withdraw", withdraw_and_open)
+    state = flow.run(executor=executor)
+    assert state.message == "Task 'check[0]' failed, and the flow has fail_fast=True."
+    states = [type(child).__name__ for child in state.result[many].map_states]
+    begun = [number for number, name in enumerate(states) if name != "Cancelled"]
+    assert states[0] == "Failed"
+    assert {states[number] for number in begun[1:]} <= {"Success"}
+    # Two workers: beside the one that failed, each may hold one that it had begun.
+    assert len(begun) <= 3
+    assert sorted(noted(effects)) == sorted([*map(str, begun), "cleaned up"])
+    assert all(child.cause == "upstream" for child in state.result[many].map_states if child.is_cancelled())
+
+    effects.unlink()
+    mended.touch()
+    gate.touch()
+    state = flow.run(executor=executor, resume="last")
+    assert state.result[many].result == list(range(40))
+    again = [str(number) for number in range(40) if states[number] != "Success"]
+    assert sorted(noted(effects)) == sorted([*again, "cleaned up"])
+
+
 def test_exceptions_leave_the_run_where_that_was_asked_for(executor: Executor) -> None:
     # R-DBG-1
     @task

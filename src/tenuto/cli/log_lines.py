@@ -95,9 +95,9 @@ class LineHandler(logging.Handler):
 
 
 @contextmanager
-def log_lines(display: Display, *, level: str | None, lowest: int | None) -> Iterator[None]:
+def log_lines(display: Display, *, level: str | None, lowest: int | None) -> Iterator[logging.Handler]:
     """
-    Print log records in the form of the command line inside, in place of the usual one.
+    Print log records in the form of the command line inside, in place of the usual one; give what prints.
 
     Args:
         display: gives signs and colours.
@@ -116,7 +116,7 @@ def log_lines(display: Display, *, level: str | None, lowest: int | None) -> Ite
         if level is not None:
             logger.setLevel(level)
     try:
-        yield
+        yield own
     finally:
         for logger, old_level, handlers in before:
             logger.setLevel(old_level)

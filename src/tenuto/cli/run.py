@@ -181,6 +181,7 @@ class Session:
         self.run_name = run_name
         self.flow: Flow | None = None
         self.flow_run_id = ""
+        self.lines: logging.Handler = logging.NullHandler()
 
     def prepare(self, stack: ExitStack, log_level: str | None, lowest: int | None) -> None:
         """Put this command's log lines in place, for what a file logs while it is loaded, too."""
@@ -189,7 +190,7 @@ class Session:
 
         if log_level is not None:
             config.logging.level = log_level
-        stack.enter_context(log_lines(self.display, level=log_level, lowest=lowest))
+        self.lines = stack.enter_context(log_lines(self.display, level=log_level, lowest=lowest))
 
     def say(self, text: str, *, colour: str | None = None, end: str = "\n") -> None:
         """Print one of the lines around the logs."""
@@ -278,7 +279,10 @@ class Session:
             return start(flow, given, options)
         from tenuto.cli.footer import Counts, footer_below
         from tenuto.core.nodes import Constant
+        from tenuto.engine.progress import LOGGER_NAME
 
+        # The footer shows it; the run's own log has it nevertheless.
+        self.lines.addFilter(lambda record: not record.name.endswith(f".{LOGGER_NAME}"))
         counts = Counts(sum(not isinstance(task, Constant) for task in flow.tasks))
         options["task_runner_state_handlers"] = [counts.changed]
         with footer_below(self.display, counts):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tenuto._base.texts import duration_text
 from tenuto.cli.completion import complete_runs
 from tenuto.cli.display import Display, display_of
 from tenuto.cli.errors import Foreseen, NotFound
@@ -18,7 +19,7 @@ from tenuto.cli.run_tasks import TaskGroup, find_task, groups
 from tenuto.cli.show_task import print_task, task_as_rest
 from tenuto.cli.states import chip_of
 from tenuto.cli.table import Cell, print_table
-from tenuto.cli.texts import duration_text, local_time, printable, seconds_text
+from tenuto.cli.texts import local_time, printable, seconds_text
 
 if TYPE_CHECKING:
     from tenuto.journal.fold import RunView, TaskView

@@ -4,16 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-__all__ = [
-    "age_text",
-    "duration_text",
-    "local_time",
-    "middle_cut",
-    "printable",
-    "seconds_text",
-    "size_text",
-    "until_text",
-]
+from tenuto._base.texts import duration_text
+
+__all__ = ["age_text", "local_time", "middle_cut", "printable", "seconds_text", "size_text", "until_text"]
 
 
 def printable(text: str) -> str:
@@ -25,22 +18,6 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
-def duration_text(seconds: float) -> str:
-    """Return a duration in at most two units: `12 s`, `3 min 20 s`, `2 h 5 min`, `4 d 1 h`."""
-    whole = int(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    for unit, size, lower, lower_size in (
-        ("d", 86400, "h", 3600),
-        ("h", 3600, "min", 60),
-        ("min", 60, "s", 1),
-    ):
-        if whole >= size:
-            rest = whole % size // lower_size
-            return f"{whole // size} {unit} {rest} {lower}" if rest else f"{whole // size} {unit}"
-    raise AssertionError(whole)
 
 
 def seconds_text(seconds: float | None) -> str:

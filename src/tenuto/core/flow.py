@@ -86,7 +86,8 @@ class Flow(FlowGraph):
         validate: check each edge when it is added; default: setting `flows.eager_edge_validation`.
         result: persists the outputs of tasks that have no result of their own.
         terminal_state_handler: called as `fn(flow, state, reference_task_states)`; what it returns is final.
-        fail_fast: start no further task once one has failed.
+        fail_fast: start nothing more once a task has failed, its retries included; what is at work ends, the
+            rest is cancelled, and the run fails. Resources are cleaned up.
         rescue: whether a run whose worker died is continued elsewhere.
 
     Raises:

@@ -40,6 +40,12 @@ class Agenda:
             self.add(heappop(waiting)[3])
         return heappop(self._ready)[2] if self._ready else None
 
+    def end_waiting(self) -> None:
+        """Put those that wait for their time among the ready ones."""
+        waiting, self._waiting = self._waiting, []
+        for *_, run in waiting:
+            self.add(run)
+
     @property
     def has_ready(self) -> bool:
         """Whether a task run can go on now."""

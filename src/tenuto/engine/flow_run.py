@@ -15,6 +15,7 @@ from tenuto._base.logging import get_logger
 from tenuto.core.nodes import Constant
 from tenuto.engine.agenda import Agenda
 from tenuto.engine.attempt import Attempt, Surroundings, perform
+from tenuto.engine.progress import Progress
 from tenuto.engine.sources import Children, Sources, source_for
 from tenuto.engine.state import Cached, Looped, Mapped, Pending, Resume, Scheduled, State, Success
 from tenuto.engine.task_run import NO_INDEX, TaskNode, TaskRun
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 class FlowRun:
     """The loop of one flow run: releases, submits, waits, and takes up outcomes until nothing can go on."""
 
+    # The task run whose failure stopped the flow, by name (`engine.fail_fast`).
+    stopped_by = ""
+
     def __init__(
         self,
         runner: FlowRunner,
@@ -48,6 +52,8 @@ class FlowRun:
         self.paused: list[TaskRun] = []
         self.cached: list[TaskRun] = []
         self.in_flight = 0
+        self.clock = runner.clock
+        self.progress = Progress(self.clock)
         self.outcomes: queue.SimpleQueue[tuple[TaskRun, Attempt, Any]] = queue.SimpleQueue()
         self.nodes = self._make_nodes(handlers, task_contexts)
         for task, state in task_states.items():
@@ -188,15 +194,24 @@ class FlowRun:
                 return
             if self.record is not None:
                 self.record.task_running(run)
-            handle = self.executor.submit(
-                perform, decision, extra_context=placement(run) if self.executor.places_work else None
-            )
+            facts = self._placement(run) if self.executor.places_work else None
+            handle = self.executor.submit(perform, decision, extra_context=facts)
             if isinstance(handle, Outcome):
                 self._conclude(run, decision, handle)
                 return
         finally:
             current_context.leave(token)
         self._watch(run, decision, handle)
+
+    def _placement(self, run: TaskRun) -> dict[str, Any]:
+        """Return the facts by which an executor may place a task run."""
+        task = run.node.task
+        return {
+            "task_name": task.name,
+            "task_tags": task.tags,
+            "map_index": run.index,
+            **task.executor_options,
+        }
 
     def _take_over(self, run: TaskRun) -> None:
         """Take a final state of an earlier run as it is; the task is not even logged (R-RUN-13)."""
@@ -228,9 +243,12 @@ class FlowRun:
         self.in_flight -= 1
         token = current_context.enter(run.node.runner.context_for(run))
         try:
-            self._conclude(run, attempt, self._outcome_of(run, handle))
+            self._came_back(run, attempt, handle)
         finally:
             current_context.leave(token)
+
+    def _came_back(self, run: TaskRun, attempt: Attempt, handle: Any) -> None:
+        self._conclude(run, attempt, self._outcome_of(run, handle))
 
     def _outcome_of(self, run: TaskRun, handle: Any) -> Outcome:
         try:
@@ -263,6 +281,8 @@ class FlowRun:
             loop(run, state)
             self.agenda.add(run)
         elif state.is_finished():
+            if outcome is not None:
+                run.node.worked += 1
             self._finished(run)
         else:
             self._admit(run)
@@ -286,11 +306,14 @@ class FlowRun:
         node.unfinished -= 1
         if node.unfinished == 0:
             self._complete(node)
+        elif self.clock() >= self.progress.due:
+            self.progress.look()
 
     def _complete(self, node: TaskNode) -> None:
         """A node is final with all its children: release the edges that waited for the whole of it."""
         node.sources = None  # What arrived here is not held longer than it is needed.
         if node.children is not None:
+            self.progress.end(node)
             node.gather()
         for edge in self.flow.downstream_edges(node.task):
             if node.children is None or not follows_children(edge):
@@ -312,6 +335,7 @@ class FlowRun:
             self._settle(node.run, state)
             return
         children = node.expand(state.n_map_states)
+        self.progress.begin(node)
         if self.record is not None:
             self.record.task_state(node.run)
         followed = [source.children for _, source in sources if isinstance(source, Children)]
@@ -347,12 +371,6 @@ def check_task_states(flow: Flow, task_states: Mapping[Task, State]) -> None:
 def follows_children(edge: Edge) -> bool:
     """Say whether a downstream task follows a mapped one child by child."""
     return edge.mapped and not edge.flattened
-
-
-def placement(run: TaskRun) -> dict[str, Any]:
-    """Return the facts by which an executor may place a task run."""
-    task = run.node.task
-    return {"task_name": task.name, "task_tags": task.tags, "map_index": run.index, **task.executor_options}
 
 
 def ask(question: str) -> str | None:

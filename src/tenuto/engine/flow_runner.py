@@ -8,12 +8,14 @@ It puts the context in place, runs the loop of `engine.flow_run` and decides the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from tenuto._base.context import context as current_context
 from tenuto._base.logging import get_logger
 from tenuto._base.texts import safe_repr
 from tenuto.engine import caching, get_default_executor_class, get_default_task_runner_class
+from tenuto.engine.fail_fast import FailFastRun
 from tenuto.engine.flow_run import FlowRun, check_task_states
 from tenuto.engine.run_context import flow_run_context
 from tenuto.engine.runner import Runner
@@ -45,6 +47,8 @@ class FlowRunner(Runner):
     logger = get_logger("FlowRunner")
     # Whether the loop waits for tasks that are due later. `Flow.run` waits; `run` by itself is a single pass.
     waits = False
+    # Gives seconds; the progress of maps is measured by it.
+    clock: Callable[[], float] = staticmethod(monotonic)
     # Where the run is recorded; None records nothing.
     record: RunRecord | None = None
 
@@ -116,7 +120,8 @@ class FlowRunner(Runner):
         executor: Executor | None,
         task_contexts: Mapping[Task, Mapping[str, Any]],
     ) -> State:
-        run = FlowRun(self, task_states, handlers, task_contexts)
+        make_run = FailFastRun if self.flow.fail_fast else FlowRun
+        run = make_run(self, task_states, handlers, task_contexts)
         try:
             self.logger.info("Beginning Flow run for '%s'", self.flow.name)
             running = self.handle_state_change(state, Running("Running flow."))
@@ -169,7 +174,7 @@ class FlowRunner(Runner):
         terminal = [
             s for task in run.in_order(self.flow.terminal_tasks()) for s in run.nodes[task].final_states()
         ]
-        state, line = flow_state(running, terminal, reference)
+        state, line = flow_state(running, terminal, reference, run.stopped_by)
         self.logger.info(line)
         if not state.is_finished():
             return state

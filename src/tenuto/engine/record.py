@@ -13,7 +13,7 @@ from tenuto._base.importtools import import_path
 from tenuto.configuration import config
 from tenuto.core.parameter import Parameter
 from tenuto.engine import caching
-from tenuto.engine.state import Cached, Failed, Mapped, Paused, Scheduled, State, Success
+from tenuto.engine.state import Cached, Cancelled, Failed, Mapped, Paused, Scheduled, State, Success
 from tenuto.engine.task_run import NO_INPUTS
 from tenuto.engine.transitions import cause_of
 from tenuto.journal.event import ErrorInfo, Event, Kind, ResultRef
@@ -159,8 +159,9 @@ def _written_ref(result: Result) -> ResultRef | None:
 def _add_particulars(event: Event, state: State, outcome: Outcome | None) -> None:
     """Set the fields that the events of some states have beyond the common ones."""
     error = outcome.error if outcome is not None else None
-    if isinstance(state, Failed):
+    if isinstance(state, Failed | Cancelled):
         event.cause = cause_of(state, outcome)
+    if isinstance(state, Failed):
         error = state.result
     if isinstance(error, Exception):
         text = outcome.error_text if outcome is not None and outcome.error is error else None

@@ -99,6 +99,7 @@ class TaskNode:
         sources: one per incoming edge, set when the node is released.
         run: the run of the task itself; of a mapped task, that of the parent.
         children: the runs of a mapped task's children, None while it is not expanded.
+        unfinished, worked: of those, how many are not final, and how many are and had their body called.
     """
 
     __slots__ = (
@@ -113,6 +114,7 @@ class TaskNode:
         "sources",
         "task",
         "unfinished",
+        "worked",
     )
 
     def __init__(self, task: Task, slug: str, order: int, runner: TaskRunner) -> None:
@@ -126,6 +128,7 @@ class TaskNode:
         self.run = TaskRun(self, NO_INDEX, Pending("Task not run."))
         self.children: list[TaskRun] | None = None
         self.unfinished = 0
+        self.worked = 0
         self.previous: Sequence[State] = ()
 
     def expand(self, length: int) -> list[TaskRun]:

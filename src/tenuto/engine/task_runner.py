@@ -421,6 +421,20 @@ class TaskRunner(Runner):
             return new_state
         return self.handle_state_change(old_state or run.state, new_state)
 
+    def cancel(self, run: TaskRun, state: State) -> State:
+        """
+        End a task run that is not to be started. The context of the run is entered.
+
+        Handlers see it and may set another final state, but none with which the task would go on.
+        """
+        try:
+            left = self.change(run, state)
+        except ENDRUN as end:
+            left = end.state
+        # No log line: of a map, thousands may be cancelled at once.
+        run.state = left if left.is_finished() and not left.is_looped() else state
+        return run.state
+
     def finish(self, run: TaskRun, state: State) -> State:
         """Set the state in which this pass over the task run ends, and log it."""
         run.state = state

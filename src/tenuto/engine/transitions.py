@@ -111,9 +111,9 @@ def state_of(outcome: Outcome) -> State:
 
 
 def cause_of(state: State, outcome: Outcome | None) -> str:
-    """Name what went wrong with a failed task run, in one word for filters and hooks (R-BE-102)."""
-    if state.cause:
-        return state.cause
+    """Name what went wrong with a failed or cancelled task run, in one word for filters (R-BE-102)."""
+    if state.cause or isinstance(state, Cancelled):
+        return state.cause or ""
     if isinstance(state, TriggerFailed):
         return "upstream"
     if isinstance(state, TimedOut):
@@ -121,6 +121,42 @@ def cause_of(state: State, outcome: Outcome | None) -> str:
     if outcome is not None and outcome.cause:
         return outcome.cause
     return "code-error"
+
+
+def stops_run(state: State) -> bool:
+    """
+    Say whether a task's final state stops a flow with `fail_fast=True`: it failed by itself.
+
+    A refusing trigger is no reason: it only tells what became of other tasks.
+    """
+    return isinstance(state, Failed) and not isinstance(state, TriggerFailed)
+
+
+def check_fail_fast(
+    task: Task, state: State, upstream_states: Mapping[Edge, State], failed: str
+) -> Cancelled | None:
+    """
+    Decide about a task run that is about to start after the flow was stopped by a failure.
+
+    Args:
+        task: the task.
+        state: of the task run; a final one, brought from an earlier run, stays what it is.
+        upstream_states: looked at for the clean-up of a resource only: it runs, whatever has failed, where
+            the resource was set up.
+        failed: name of the task run that failed.
+
+    Returns:
+        The state that it ends in; None lets it go on.
+    """
+    if state.is_finished() and not isinstance(state, Cached):
+        return None
+    if task.resource_role == "cleanup":
+        needed = [state for edge, state in upstream_states.items() if edge.key in ("resource", "handle")]
+        if all(isinstance(state, Success) for state in needed):
+            return None
+    cancelled = Cancelled(f"Not started: task '{failed}' failed, and the flow has fail_fast=True.")
+    cancelled.cause = "upstream"
+    return cancelled
 
 
 def check_upstream_skipped(
@@ -190,7 +226,7 @@ def is_mappable(value: object) -> bool:
 
 
 def flow_state(
-    current: State, terminal_states: Sequence[State], reference_states: Sequence[State]
+    current: State, terminal_states: Sequence[State], reference_states: Sequence[State], stopped_by: str = ""
 ) -> tuple[State, str]:
     """
     Decide the state of a flow run from its tasks' states; return it with the line to log.
@@ -199,9 +235,14 @@ def flow_state(
         current: the state of the run now, kept while a terminal task is unfinished.
         terminal_states: of the terminal tasks, mapped ones expanded to their children.
         reference_states: of the reference tasks, expanded likewise.
+        stopped_by: name of the task run whose failure stopped the flow (`fail_fast`).
     """
     if not all(isinstance(state, Finished) for state in terminal_states):
         return current, "Flow run RUNNING: terminal tasks are incomplete."
+    if stopped_by:
+        # Whether or not it is a reference task: of those, most were not started.
+        message = f"Task '{stopped_by}' failed, and the flow has fail_fast=True."
+        return Failed(message), f"Flow run FAILED: task '{stopped_by}' failed, nothing was started after it."
     if any(isinstance(state, Failed) for state in reference_states):
         return Failed("Some reference tasks failed."), "Flow run FAILED: some reference tasks failed."
     if all(isinstance(state, Success) for state in reference_states):

@@ -62,7 +62,7 @@ class Executor:
         Args:
             fn: what to call; on other processes it travels by cloudpickle, with its arguments.
             extra_context: facts about the task run (`task_name`, `task_tags`, `map_index`, ...) for an
-                executor that places work by them.
+                executor that places work by them; `may_be_withdrawn` where `withdraw` may follow.
 
         Returns:
             A future, or the value.
@@ -72,6 +72,14 @@ class Executor:
     def wait(self, futures: Any) -> Any:
         """Return the values of `futures`: any nesting of lists, tuples and dicts of what `submit` gave."""
         raise NotImplementedError(f"{type(self).__name__} must define `wait`.")
+
+    def withdraw(self) -> None:
+        """
+        Take back the calls that may be withdrawn and have not begun: cancel their futures.
+
+        Called when a flow with `fail_fast=True` has failed; what is at work goes on. An executor with as many
+        `slots` as workers has nothing to take back.
+        """
 
     def __repr__(self) -> str:
         return f"<Executor: {type(self).__name__}>"

@@ -14,11 +14,12 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Self
 
 from tenuto._base.importtools import import_object
+from tenuto._base.logging import get_logger
 from tenuto.configuration import config
 from tenuto.executors.base import Executor, ExecutorUnavailable, WorkerLost, imported
 from tenuto.executors.local import LocalExecutor
 from tenuto.executors.processes import ProcessExecutor
-from tenuto.executors.remote import RemoteExecutor, Shipment
+from tenuto.executors.remote import NotBegun, RemoteExecutor, Shipment
 from tenuto.executors.threads import ThreadExecutor
 
 if TYPE_CHECKING:
@@ -155,7 +156,26 @@ class DaskExecutor(RemoteExecutor):
             stack.enter_context(self.shipping())
             self._reports = stack.enter_context(_Reports(self, client))
             stack.callback(delattr, self, "_reports")
+            self._withdrawal = worker.Withdrawal(self._reports.topic)
+            stack.callback(self._end_withdrawal)
+            self._is_withdrawn = False
             yield
+
+    def withdraw(self) -> None:
+        """Have the workers begin no more calls that may be withdrawn."""
+        try:
+            self._client.register_plugin(self._withdrawal)
+            self._is_withdrawn = True
+        except (OSError, TimeoutError) as error:
+            get_logger("FlowRunner").warning(
+                "Dask could not be told to start nothing more (%s): what was submitted runs to its end.",
+                error,
+            )
+
+    def _end_withdrawal(self) -> None:
+        if self._is_withdrawn:
+            self._client.unregister_worker_plugin(self._withdrawal.name)
+        del self._withdrawal
 
     @contextmanager
     def _connected(self, distributed: Any) -> Iterator[Any]:
@@ -198,6 +218,7 @@ class DaskExecutor(RemoteExecutor):
             _call_on_worker,
             self._reports.topic,
             key,
+            bool(facts.get("may_be_withdrawn")),
             call,
             shipment,
             parts,
@@ -217,6 +238,7 @@ class DaskExecutor(RemoteExecutor):
 def _call_on_worker(
     topic: str,
     key: str,
+    may_be_withdrawn: bool,
     call: Callable[..., tuple[Any, bytes]],
     shipment: Shipment,
     parts: Mapping[str, bytes],
@@ -224,6 +246,11 @@ def _call_on_worker(
 ) -> Any:
     from distributed import get_worker
 
+    from tenuto.executors.dask_worker import WITHDRAWN
+
+    if may_be_withdrawn and topic in WITHDRAWN:
+        get_worker().log_event(topic, {"key": key, "report": None})
+        return NotBegun()
     value, report = call(shipment, parts, values)
     get_worker().log_event(topic, {"key": key, "report": report})
     return value
@@ -242,7 +269,10 @@ class _Reports:
         self._executor = executor
         self._client = client
         self._events: queue.SimpleQueue[Mapping[str, Any] | None] = queue.SimpleQueue()
+        # Written by the thread of the flow and by the own one. To copy a dictionary is no single step: it may
+        # set off the garbage collector, and with that let the other thread go on.
         self._watched: dict[str, tuple[Future[Any], Any]] = {}
+        self._watching = threading.Lock()
         # When a call was first seen to have finished without a report.
         self._silent_since: dict[str, float] = {}
         self._unreachable_since: float | None = None
@@ -260,12 +290,24 @@ class _Reports:
         self._thread.join()
         if error is not None:
             # Broken off: what is still at work or waits has nobody to work for.
-            self._client.cancel([future for _, future in self._watched.values()], force=True)
+            self._client.cancel([future for _, future in self._all_watched().values()], force=True)
         self._client.unsubscribe_topic(self.topic)
 
     def watch(self, key: str, handle: Future[Any], future: Any) -> None:
         """Expect the report of a call."""
-        self._watched[key] = (handle, future)
+        with self._watching:
+            self._watched[key] = (handle, future)
+
+    def _all_watched(self) -> dict[str, tuple[Future[Any], Any]]:
+        with self._watching:
+            return dict(self._watched)
+
+    def _forget(self, key: str) -> Future[Any] | None:
+        """Expect no report of a call any more; return what stands for it."""
+        self._silent_since.pop(key, None)
+        with self._watching:
+            watched = self._watched.pop(key, None)
+        return None if watched is None else watched[0]
 
     def _work(self) -> None:
         looked_at = monotonic()
@@ -281,19 +323,22 @@ class _Reports:
                 self._look()
                 looked_at = monotonic()
 
-    def _take(self, key: str, report: bytes) -> None:
-        watched = self._watched.pop(key, None)
-        self._silent_since.pop(key, None)
-        if watched is not None:
-            self._executor.arrived(watched[0], report)
+    def _take(self, key: str, report: bytes | None) -> None:
+        handle = self._forget(key)
+        if handle is None:
+            return
+        if report is None:
+            self._executor.withdrawn(handle)
+        else:
+            self._executor.arrived(handle, report)
 
     def _look(self) -> None:
         """Look for calls that failed outside of the task, were lost, or have finished without a report."""
         if self._is_gone():
-            for key in list(self._watched):
+            for key in self._all_watched():
                 self._fail(key, WorkerLost("The Dask scheduler could not be reached any more"))
             return
-        for key, (_, future) in list(self._watched.items()):
+        for key, (_, future) in self._all_watched().items():
             status = future.status
             if status == "error":
                 self._fail(key, _error_of(future))
@@ -314,9 +359,9 @@ class _Reports:
         return self._client.status == "closed" or monotonic() - self._unreachable_since > _UNREACHABLE_SECONDS
 
     def _fail(self, key: str, error: BaseException) -> None:
-        handle, _ = self._watched.pop(key)
-        self._silent_since.pop(key, None)
-        self._executor.failed(handle, error)
+        handle = self._forget(key)
+        if handle is not None:
+            self._executor.failed(handle, error)
 
 
 def _error_of(future: Any) -> BaseException:

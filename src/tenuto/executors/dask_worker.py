@@ -10,7 +10,7 @@ from typing import Any
 
 from distributed import WorkerPlugin
 
-__all__ = ["ModulePaths"]
+__all__ = ["WITHDRAWN", "ModulePaths", "Withdrawal"]
 
 
 class ModulePaths(WorkerPlugin):
@@ -27,3 +27,27 @@ class ModulePaths(WorkerPlugin):
     def setup(self, worker: Any) -> None:
         """Add what exists on the worker's machine, after all that it has by itself."""
         sys.path.extend(path for path in self.paths if path not in sys.path and os.path.isdir(path))
+
+
+WITHDRAWN: set[str] = set()
+"""The runs whose calls are not to be begun any more, on this worker."""
+
+
+class Withdrawal(WorkerPlugin):
+    """
+    Lets each worker, and those that join, begin no more calls of a run that may be withdrawn.
+
+    What the scheduler knows does not tell which calls have begun: only the worker itself decides in time.
+    """
+
+    def __init__(self, run: str) -> None:
+        self.name = f"{run}-withdrawn"
+        self.run = run
+
+    def setup(self, worker: Any) -> None:
+        """Take the run's calls for withdrawn."""
+        WITHDRAWN.add(self.run)
+
+    def teardown(self, worker: Any) -> None:
+        """Forget the run."""
+        WITHDRAWN.discard(self.run)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import pickle
 import socket
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -14,7 +16,7 @@ from typing import Any
 import cloudpickle
 
 from tenuto.executors.base import ExecutorUnavailable, WorkerLost, imported
-from tenuto.executors.remote import RemoteExecutor, Shipment
+from tenuto.executors.remote import NotBegun, RemoteExecutor, Shipment
 
 __all__ = ["RayExecutor"]
 
@@ -63,10 +65,14 @@ class RayExecutor(RemoteExecutor):
         # The calls of tasks look up what was kept before they run anything: making one again does no harm.
         self._call = ray.remote(max_retries=3)(_call_on_worker)
         self._stored: dict[str, Any] = {}
+        self._withdrawal = f"tenuto-{uuid.uuid4().hex}-withdrawn"
+        self._is_withdrawn = False
         try:
             with self.shipping():
                 yield
         finally:
+            if self._is_withdrawn:
+                _table()._internal_kv_del(self._withdrawal)
             del self._call, self._stored
             if is_ours:
                 ray.shutdown()
@@ -88,6 +94,12 @@ class RayExecutor(RemoteExecutor):
                 "--head`, or leave the address out: then one is started for the run."
             ) from error
 
+    def withdraw(self) -> None:
+        """Have the workers begin no more calls that may be withdrawn."""
+        # `ray.cancel` also interrupts what is at work, and nobody here knows what that is.
+        _table()._internal_kv_put(self._withdrawal, "yes")
+        self._is_withdrawn = True
+
     def launch(
         self,
         call: Callable[..., Any],
@@ -104,18 +116,25 @@ class RayExecutor(RemoteExecutor):
         options = {name: value for name, value in facts.items() if name in _OPTIONS}
         if facts.get("resources"):
             options |= _options_of(facts["resources"])
+        withdrawal = self._withdrawal if facts.get("may_be_withdrawn") else ""
         value, report = self._call.options(
             num_returns=2, name=str(facts.get("task_name") or "call"), **options
-        ).remote(call, shipment, list(parts), *(self._stored[name] for name in parts), *references)
+        ).remote(
+            call, shipment, withdrawal, list(parts), *(self._stored[name] for name in parts), *references
+        )
         report.future().add_done_callback(partial(self._reported, handle))
         return value
 
-    def _reported(self, handle: Future[Any], report: Future[bytes]) -> None:
+    def _reported(self, handle: Future[Any], report: Future[bytes | None]) -> None:
         error = report.exception()
-        if error is None:
-            self.arrived(handle, report.result())
-        else:
+        if error is not None:
             self.failed(handle, self._explained(error))
+            return
+        told = report.result()
+        if told is None:
+            self.withdrawn(handle)
+        else:
+            self.arrived(handle, told)
 
     def _explained(self, error: BaseException) -> BaseException:
         exceptions = self._ray.exceptions
@@ -147,11 +166,22 @@ def _options_of(resources: Mapping[str, float]) -> dict[str, Any]:
 
 
 def _call_on_worker(
-    call: Callable[..., tuple[Any, bytes]], shipment: Shipment, names: list[str], *objects: Any
-) -> tuple[Any, bytes]:
+    call: Callable[..., tuple[Any, bytes]],
+    shipment: Shipment,
+    withdrawal: str,
+    names: list[str],
+    *objects: Any,
+) -> tuple[Any, bytes | None]:
+    if withdrawal and _table()._internal_kv_exists(withdrawal):
+        return NotBegun(), None
     parts = dict(zip(names, objects[: len(names)], strict=True))
     value, report = call(shipment, parts, objects[len(names) :])
     return _Packed(value), report
+
+
+def _table() -> Any:
+    """Return Ray's table of small things that the whole cluster sees; an actor would be a process more."""
+    return importlib.import_module("ray.experimental.internal_kv")
 
 
 class _Packed:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from tenuto.journal.event import ResultRef
     from tenuto.journal.keeper import Keeper
 
-__all__ = ["HeldValue", "RemoteExecutor", "Shipment", "call_attempt", "call_function"]
+__all__ = ["HeldValue", "NotBegun", "RemoteExecutor", "Shipment", "call_attempt", "call_function"]
 
 # Values that are not kept and are not larger than this are fetched before the cluster is left.
 _FETCH_BYTES_MAX = 16 << 20
@@ -132,7 +132,9 @@ class HeldValue(RemoteValue):
         problem: Exception | None = None
         for way in self._ways:
             try:
-                return way()
+                value = way()
+                if not isinstance(value, NotBegun):
+                    return value
             except Exception as error:  # noqa: BLE001  # a damaged file, or whatever an engine says of what is gone
                 problem = error
         raise ValueLost(self._name) from problem
@@ -159,7 +161,8 @@ class RemoteExecutor(Executor):
             call: a function of this module; it returns the value to hold and the bytes of its report.
             shipment, parts: its first arguments.
             references: become the values, the last argument.
-            facts: name of the task, map index, tags, and what `executor_options` say.
+            facts: name of the task, map index, tags, what `executor_options` say, and whether the call may be
+                withdrawn: then the worker looks, before it begins, whether that has happened.
             handle: stands for the call in `arrived`.
 
         Returns:
@@ -256,6 +259,13 @@ class RemoteExecutor(Executor):
         if is_new:
             handle.set_exception(error)
 
+    def withdrawn(self, handle: Future[Any]) -> None:
+        """Take note that a worker has not begun a call, because it had been withdrawn."""
+        with self._launching:
+            is_new = self._attempts.pop(handle, None) is not None
+        if is_new:
+            handle.cancel()
+
     def _answer(self, answer: Any, attempt: Attempt | None, reference: Any) -> Any:
         if attempt is None:
             return answer
@@ -279,6 +289,10 @@ class RemoteExecutor(Executor):
         if outcome.result is not None:
             outcome.result.value = value
         return outcome
+
+
+class NotBegun:
+    """Lies on the worker in place of the value of a call that was withdrawn before it had begun."""
 
 
 def keeper_of(attempt: Attempt) -> Keeper | None:

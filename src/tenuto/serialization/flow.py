@@ -47,8 +47,9 @@ def flow_to_dict(flow: Flow) -> dict[str, Any]:
 
     Returns:
         `name`, `type`, `schedule`, `parameters`, `tasks`, `edges`, `constants` (slug -> argument -> value),
-        `reference_tasks` (slugs), `run_config`, `storage`, `__version__`. Tasks and edges are in the order in
-        which they were added. Values that are not JSON, or are long, are described by `{"repr": text}`.
+        `reference_tasks` (slugs), `fail_fast`, `run_config`, `storage`, `__version__`. Tasks and edges are in
+        the order in which they were added. Values that are not JSON, or are long, are described by
+        `{"repr": text}`.
     """
     from tenuto import __version__
 
@@ -83,6 +84,7 @@ def flow_to_dict(flow: Flow) -> dict[str, Any]:
             if constants
         },
         "reference_tasks": [slugs[task] for task in flow.tasks if task in reference],
+        "fail_fast": flow.fail_fast,
         "run_config": _part(flow.run_config),
         "storage": _part(flow.storage),
         "__version__": __version__,

@@ -3,14 +3,13 @@ import itertools
 import time
 from datetime import timedelta
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
 from tenuto import Flow, task
 from tenuto._base.context import context
 from tenuto.cli.display import Display
-from tenuto.cli.footer import Counts, Footer
+from tenuto.cli.footer import Counts, Footer, Pieces
 from tenuto.engine.signals import SKIP
 from tenuto.engine.state import (
     Cached,
@@ -24,8 +23,7 @@ from tenuto.engine.state import (
     State,
     Success,
 )
-
-ERASE = "\r\x1b[2K"
+from tests.fakes.terminal import ERASE, screen_lines
 
 
 def changed(counts: Counts, name: str, *states: State) -> None:
@@ -35,7 +33,24 @@ def changed(counts: Counts, name: str, *states: State) -> None:
 
 
 def said(counts: Counts) -> str:
-    return " ".join(text for text, _ in counts.text())
+    """Return the last line: all tasks together."""
+    return " ".join(text for text, _ in counts.lines()[-1])
+
+
+def maps(counts: Counts) -> list[str]:
+    """Return the lines above it: a map each."""
+    return [" ".join(text for text, _ in line) for line in counts.lines()[:-1]]
+
+
+def child(counts: Counts, task: str, index: int, *states: State) -> None:
+    for old, new in itertools.pairwise(states):
+        with context(task_full_name=f"{task}[{index}]", task_slug=f"{task}-1", map_index=index):
+            counts.changed(SimpleNamespace(task=None), old, new)
+
+
+def mapped(counts: Counts, task: str, children: int) -> None:
+    with context(task_full_name=task, task_slug=f"{task}-1", map_index=None):
+        counts.changed(SimpleNamespace(task=None), Pending(), Mapped(n_map_states=children))
 
 
 def test_a_task_goes_from_left_to_running_to_finished() -> None:
@@ -116,6 +131,46 @@ def test_a_real_run_ends_with_everything_finished() -> None:
     assert said(counts) == "6 finished 1 failed 0 running 0 left"
 
 
+def test_each_map_in_progress_has_a_line_with_rate_and_time_left() -> None:
+    now = [100.0]
+    counts = Counts(2, lambda: now[0])
+    mapped(counts, "load", 8)
+    mapped(counts, "inc", 500)
+    assert maps(counts) == []
+    child(counts, "load", 0, Pending(), Running())
+    assert maps(counts) == ["load: 0 of 8"]
+    now[0] += 2
+    child(counts, "load", 0, Running(), Success())
+    child(counts, "inc", 0, Pending(), Running(), Failed())
+    assert maps(counts) == ["load: 1 of 8 30/min 14 s left", "inc: 1 of 500 1 failed 30/min 16 min 38 s left"]
+    for index in range(1, 8):
+        child(counts, "load", index, Pending(), Running(), Success())
+    assert [line.split(":")[0] for line in maps(counts)] == ["inc"]
+
+
+def test_cached_children_do_not_count_for_the_rate_and_retries_are_taken_back() -> None:
+    now = [100.0]
+    counts = Counts(1, lambda: now[0])
+    mapped(counts, "inc", 10)
+    for index in range(4):
+        child(counts, "inc", index, Pending(), Cached())
+    now[0] += 1
+    assert maps(counts) == ["inc: 4 of 10"]
+    child(counts, "inc", 4, Pending(), Running(), Failed(), Retrying())
+    assert maps(counts) == ["inc: 4 of 10"]
+    now[0] += 1
+    child(counts, "inc", 4, Retrying(), Running(), Success())
+    assert maps(counts) == ["inc: 5 of 10 1.0/s 5 s left"]
+
+
+def test_only_some_maps_are_shown() -> None:
+    counts = Counts(6)
+    for number in range(6):
+        mapped(counts, f"m{number}", 5)
+        child(counts, f"m{number}", 0, Pending(), Running())
+    assert len(maps(counts)) == 4
+
+
 # ----------------------------------------------------------------------------------------------- the terminal
 
 
@@ -125,7 +180,7 @@ class Terminal(io.StringIO):
 
     def shown(self) -> list[str]:
         """Return the lines of the screen: what was erased is not there."""
-        return [line.rpartition(ERASE)[2] for line in self.getvalue().split("\n")]
+        return screen_lines(self.getvalue())
 
 
 @pytest.fixture
@@ -136,9 +191,10 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
     return Terminal()
 
 
-def drawn(terminal: Terminal, pieces: Any = lambda: [("1 finished", None)]) -> Footer:
+def drawn(terminal: Terminal, *lines: str) -> Footer:
     """Return a footer that is shown already; no thread draws it."""
-    footer = Footer(Display(), terminal, pieces)
+    pieces: list[Pieces] = [[(line, None)] for line in lines or ("1 finished",)]
+    footer = Footer(Display(), terminal, lambda: pieces)
     footer._draw()
     return footer
 
@@ -172,7 +228,7 @@ def test_the_other_stream_of_the_terminal_scrolls_above_too(terminal: Terminal) 
 
 def test_the_footer_fits_the_terminal(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "30")
-    drawn(terminal, lambda: [("1 finished", None), ("名" * 40, None)])
+    Footer(Display(), terminal, lambda: [[("1 finished", None), ("名" * 40, None)]])._draw()
     [line] = terminal.shown()
     assert line == "1 finished · " + "名" * 7 + " …"
     monkeypatch.setenv("COLUMNS", "10")
@@ -182,13 +238,13 @@ def test_the_footer_fits_the_terminal(terminal: Terminal, monkeypatch: pytest.Mo
 def test_ascii_footer(terminal: Terminal) -> None:  # R-CLI-7
     display = Display()
     display.ascii = True
-    footer = Footer(display, terminal, lambda: [("x" * 80, None)])
+    footer = Footer(display, terminal, lambda: [[("x" * 80, None)]])
     footer._draw()
     assert terminal.shown()[0].isascii()
 
 
 def test_the_footer_is_taken_away_at_the_end(terminal: Terminal) -> None:
-    footer = Footer(Display(), terminal, lambda: [("1 finished", None)])
+    footer = Footer(Display(), terminal, lambda: [[("1 finished", None)]])
     footer.start()
     deadline = time.monotonic() + 10
     while "finished" not in terminal.getvalue() and time.monotonic() < deadline:
@@ -198,6 +254,33 @@ def test_the_footer_is_taken_away_at_the_end(terminal: Terminal) -> None:
     assert terminal.shown() == [""]
     footer.write_above(terminal, "after\n")
     assert terminal.shown() == ["after", ""]
+
+
+def test_several_lines_are_drawn_over_and_scrolled_past(terminal: Terminal) -> None:
+    lines: list[Pieces] = [[("inc: 1 of 3", None)], [("1 finished", None)]]
+    footer = Footer(Display(), terminal, lambda: lines)
+    footer._draw()
+    footer.write_above(terminal, "one line\n")
+    assert terminal.shown() == ["one line", "inc: 1 of 3", "1 finished · 0 s"]
+    footer.write_above(io.StringIO(), "careful\n")
+    assert terminal.shown() == ["one line", "inc: 1 of 3", "1 finished · 0 s"]
+    lines[0] = [("inc: 2 of 3", None)]
+    footer._draw()
+    assert terminal.shown() == ["one line", "inc: 2 of 3", "1 finished · 0 s"]
+    footer.write_above(terminal, "enter 'y': ")
+    assert terminal.shown() == ["one line", "enter 'y': "]
+    footer.write_above(terminal, "y\n")
+    del lines[0]
+    footer._draw()
+    assert terminal.shown() == ["one line", "enter 'y': y", "1 finished · 0 s"]
+    footer._erase()
+    assert terminal.shown() == ["one line", "enter 'y': y", ""]
+
+
+def test_a_low_terminal_shows_the_last_line(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LINES", "2")
+    drawn(terminal, "a: 1 of 3", "b: 1 of 3", "2 finished")
+    assert terminal.shown() == ["2 finished · 0 s"]
 
 
 def test_a_terminal_that_has_gone_ends_the_drawing(terminal: Terminal) -> None:

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tenuto.cli.texts import age_text, duration_text, middle_cut, printable, seconds_text, size_text
+from tenuto._base.texts import duration_text
+from tenuto.cli.texts import age_text, middle_cut, printable, seconds_text, size_text
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import textwrap
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -224,3 +225,12 @@ def test_kept_graph_shows_no_known_secret() -> None:
 def test_parts_without_a_form_of_their_own_are_told_by_their_class() -> None:
     flow = Flow("f", run_config=timedelta(1))
     assert flow.serialize()["run_config"] == {"type": "datetime.timedelta"}
+
+
+# R-GRAPH-12
+def test_option_to_fail_fast_is_part_of_the_flow(tmp_path: Path) -> None:
+    fast, slow = Flow("f", fail_fast=True), Flow("f")
+    assert (fast.serialize()["fail_fast"], slow.serialize()["fail_fast"]) == (True, False)
+    assert fast.serialized_hash() != slow.serialized_hash()
+    assert Flow.load(fast.save(tmp_path / "fast.flow")).fail_fast
+    assert fast.copy().fail_fast
