@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 import tempfile
 import threading
 import time
@@ -59,6 +60,18 @@ def nothing_left_running() -> Iterator[None]:
         children = left_children(children_before)
     texts = [ended(child) for child in children]
     assert not texts, f"The test left these processes: {texts}"
+
+
+@pytest.fixture(autouse=True)
+def no_compat_left() -> Iterator[None]:
+    """Take `import prefect` back, which the command line of this process gives to the files that it loads."""
+    path = os.environ.get("PATH")
+    yield
+    shim = sys.modules.get("tenuto.compat.shim")
+    if shim is not None and shim.is_installed():
+        shim.uninstall()
+        if path is not None:
+            os.environ["PATH"] = path
 
 
 @pytest.fixture(autouse=True)

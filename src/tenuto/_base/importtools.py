@@ -2,11 +2,21 @@
 
 import importlib
 import importlib.util
+import os
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-__all__ = ["import_object", "import_path", "lazy_names"]
+__all__ = ["IMPORT_FIRST", "import_first", "import_object", "import_path", "lazy_names"]
+
+IMPORT_FIRST = "TENUTO_IMPORT_FIRST"
+"""Variable: the modules, with commas between, that processes of ours import before anything of the user's."""
+
+
+def import_first() -> None:
+    """Import what the process that started this one wants imported first."""
+    for name in filter(None, os.environ.get(IMPORT_FIRST, "").split(",")):
+        importlib.import_module(name)
 
 
 def import_object(name: str) -> Any:

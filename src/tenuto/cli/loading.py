@@ -64,15 +64,20 @@ def check_options(path: str | None, module: str | None) -> None:
         )
 
 
-def find_flow(path: str | None, module: str | None, name: str | None) -> Flow:
+def find_flow(path: str | None, module: str | None, name: str | None, compat: bool | None = None) -> Flow:
     """
     Load the file or module and return the flow that is meant.
+
+    Args:
+        path, module, name: the options that find it.
+        compat: whether `import prefect` finds Tenuto; None: unless Prefect 1 is installed.
 
     Raises:
         Foreseen: when there is no such file, module or flow, or there are several flows.
         LoadingFailed: when the user's code fails.
     """
     check_options(path, module)
+    use_compat(compat)
     if path is not None:
         return choose(flows_in(load_file(path)), name, path)
     loaded, rest = load_module(module or "")
@@ -203,6 +208,14 @@ def is_missing(error: BaseException | None, name: str) -> bool:
         and error.name is not None
         and f"{name}.".startswith(f"{error.name}.")
     )
+
+
+def use_compat(wanted: bool | None) -> None:
+    """Have `import prefect` find Tenuto."""
+    from tenuto.compat import shim
+
+    if wanted or (wanted is None and not shim.has_prefect_1()):
+        shim.install()
 
 
 def import_engine() -> None:

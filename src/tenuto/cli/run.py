@@ -86,6 +86,11 @@ class RunCommand(Command):
     "-s", "--schedule", "on_schedule", is_flag=True, help="Run at each time of the flow's schedule, for ever."
 )
 @click.option(
+    "--compat/--no-compat",
+    default=None,
+    help="Have `import prefect` find Tenuto; default: unless Prefect 1 is installed.",
+)
+@click.option(
     "--log-level",
     type=click.Choice(LEVELS, case_sensitive=False),
     metavar="LEVEL",
@@ -106,6 +111,7 @@ def command(
     run_name: str | None,
     resume: str | None,
     on_schedule: bool,
+    compat: bool | None,
     log_level: str | None,
     no_logs: bool,
     quiet: bool,
@@ -129,7 +135,7 @@ def command(
             stack.enter_context(display.results_only())
         session.prepare(stack, log_level, lowest)
         try:
-            flow = session.retrieve(path, module, name)
+            flow = session.retrieve(path, module, name, compat)
             code = (
                 session.run_on_schedule(flow, given, options)
                 if on_schedule
@@ -199,11 +205,11 @@ class Session:
 
     # ------------------------------------------------------------------------------------------- retrieve
 
-    def retrieve(self, path: str | None, module: str | None, name: str | None) -> Flow:
+    def retrieve(self, path: str | None, module: str | None, name: str | None, compat: bool | None) -> Flow:
         """Find the flow, and say how that went."""
         try:
             with self._retrieving():
-                return find_flow(path, module, name)
+                return find_flow(path, module, name, compat)
         except LoadingFailed as failure:
             raise loading_error(self.display, failure) from failure.__cause__
 

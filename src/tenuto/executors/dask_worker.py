@@ -10,6 +10,8 @@ from typing import Any
 
 from distributed import WorkerPlugin
 
+from tenuto._base.importtools import IMPORT_FIRST, import_first
+
 __all__ = ["WITHDRAWN", "ModulePaths", "Withdrawal"]
 
 
@@ -23,10 +25,14 @@ class ModulePaths(WorkerPlugin):
     def __init__(self, paths: Sequence[str]) -> None:
         self.name = f"tenuto-{uuid.uuid4().hex}"  # Other runs on the cluster have theirs.
         self.paths = list(paths)
+        self.first = os.environ.get(IMPORT_FIRST, "")
 
     def setup(self, worker: Any) -> None:
         """Add what exists on the worker's machine, after all that it has by itself."""
         sys.path.extend(path for path in self.paths if path not in sys.path and os.path.isdir(path))
+        if self.first:
+            os.environ[IMPORT_FIRST] = self.first
+            import_first()
 
 
 WITHDRAWN: set[str] = set()

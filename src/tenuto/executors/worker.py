@@ -20,6 +20,7 @@ from collections.abc import Callable
 from typing import Any, BinaryIO, NamedTuple
 
 from tenuto import configuration
+from tenuto._base.importtools import import_first
 from tenuto._base.logging import ContextFilter, package_loggers
 from tenuto._base.masking import known_secrets, register_forms
 from tenuto._base.processes import kill_children
@@ -124,6 +125,7 @@ def main() -> None:
     if first is None:
         return
     _set_up(first[1], channel)
+    import_first()
     calls: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(incoming, calls), daemon=True, name="tenuto-listen").start()
     while (data := calls.get()) is not None:
