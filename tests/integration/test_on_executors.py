@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import time
@@ -15,6 +16,7 @@ import pytest
 
 import tenuto
 from tenuto import Flow, Parameter, Task, case, flatten, resource_manager, task, triggers, unmapped
+from tenuto.compat import shim
 from tenuto.configuration import config
 from tenuto.engine import signals
 from tenuto.engine.results import LocalResult
@@ -199,6 +201,31 @@ def test_task_classes_coroutines_and_resources(executor: Executor, tmp_path: Pat
     assert state.is_successful()
     assert state.result[used].result == ("database", 7.0)
     assert noted(effects) == ["set up database", "used", "cleaned up database"]
+
+
+def test_bodies_import_prefect_where_they_run(executor: Executor) -> None:
+    # R-REAL-1: the names of Prefect 1, in every process of a run
+    shim.install()
+    importlib.import_module("prefect")  # As a flow's file does: it prepares what is started from here.
+
+    @task
+    def body() -> tuple[bool, str | None]:
+        import shutil
+
+        import prefect  # type: ignore[import-not-found]  # found where the test runs
+        import prefect.engine.signals  # type: ignore[import-not-found]  # as above
+
+        if prefect.context.get("map_index") == 1:
+            raise prefect.engine.signals.SKIP("one")
+        return prefect.Flow is tenuto.Flow, shutil.which("prefect")
+
+    with Flow("old names") as flow:
+        bodies = body.map(upstream_tasks=[tenuto.mapped([0, 1])])
+    first, second = flow.run(executor=executor).result[bodies].map_states
+    is_same, command = first.result
+    assert is_same
+    assert command
+    assert second.is_skipped()
 
 
 def test_hostile_names_and_texts_travel(executor: Executor) -> None:

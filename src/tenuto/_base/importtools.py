@@ -13,9 +13,19 @@ IMPORT_FIRST = "TENUTO_IMPORT_FIRST"
 """Variable: the modules, with commas between, that processes of ours import before anything of the user's."""
 
 
-def import_first() -> None:
-    """Import what the process that started this one wants imported first."""
-    for name in filter(None, os.environ.get(IMPORT_FIRST, "").split(",")):
+def import_first(names: str | None = None) -> None:
+    """
+    Import what the process that this one works for wants imported first.
+
+    Args:
+        names: of modules, with commas between; default: those of the variable. Processes that this one starts
+            get them, too.
+    """
+    if names is None:
+        names = os.environ.get(IMPORT_FIRST, "")
+    elif names:
+        os.environ[IMPORT_FIRST] = names
+    for name in filter(None, names.split(",")):
         importlib.import_module(name)
 
 

@@ -30,9 +30,7 @@ class ModulePaths(WorkerPlugin):
     def setup(self, worker: Any) -> None:
         """Add what exists on the worker's machine, after all that it has by itself."""
         sys.path.extend(path for path in self.paths if path not in sys.path and os.path.isdir(path))
-        if self.first:
-            os.environ[IMPORT_FIRST] = self.first
-            import_first()
+        import_first(self.first)
 
 
 WITHDRAWN: set[str] = set()

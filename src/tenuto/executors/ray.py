@@ -15,7 +15,6 @@ from typing import Any
 
 import cloudpickle
 
-from tenuto._base.importtools import import_first
 from tenuto.executors.base import ExecutorUnavailable, WorkerLost, imported
 from tenuto.executors.remote import NotBegun, RemoteExecutor, Shipment
 
@@ -175,7 +174,6 @@ def _call_on_worker(
 ) -> tuple[Any, bytes | None]:
     if withdrawal and _table()._internal_kv_exists(withdrawal):
         return NotBegun(), None
-    import_first()
     parts = dict(zip(names, objects[: len(names)], strict=True))
     value, report = call(shipment, parts, objects[len(names) :])
     return _Packed(value), report

@@ -9,6 +9,7 @@ runs finished work once more, because it has lost a value with a worker, gets th
 from __future__ import annotations
 
 import logging
+import os
 import pickle
 import threading
 import weakref
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from tenuto._base.digests import digest
+from tenuto._base.importtools import IMPORT_FIRST, import_first
 from tenuto._base.logging import ContextFilter, package_loggers
 from tenuto._base.masking import known_secrets, register_forms
 from tenuto.engine.attempt import Attempt, perform
@@ -71,12 +73,14 @@ class Shipment:
         secrets: texts that logs must not show.
         level: of the package's logger.
         home: host and process of the flow: what runs inside of it logs by itself.
+        first: modules that are imported before anything of the user's.
     """
 
     data: bytes
     secrets: list[str]
     level: int
     home: tuple[str, int]
+    first: str
 
 
 @dataclass(slots=True)
@@ -217,7 +221,11 @@ class RemoteExecutor(Executor):
             thing = (fn, args, kwargs)
         parcel = self._packer.pack(thing)
         shipment = Shipment(
-            parcel.data, known_secrets(), package_loggers()[0].getEffectiveLevel(), self._home
+            parcel.data,
+            known_secrets(),
+            package_loggers()[0].getEffectiveLevel(),
+            self._home,
+            os.environ.get(IMPORT_FIRST, ""),
         )
         call = call_function if attempt is None else call_attempt
         parts = {name: self._packer.part(name) for name in parcel.parts}
@@ -445,6 +453,7 @@ def _prepared(
     shipment: Shipment, parts: Mapping[str, bytes]
 ) -> Iterator[list[tuple[dict[str, Any], dict[str, Any]]]]:
     """Make this process ready for a call; collect what it logs, unless it is the flow's own process."""
+    import_first(shipment.first)
     for name, data in parts.items():
         receive_part(name, data)
     forget_parts()
