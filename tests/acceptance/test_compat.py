@@ -224,6 +224,8 @@ def test_script_gets_its_arguments_and_errors_are_told(tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text("import sys, prefect; print(sys.argv, __name__); sys.exit(3)\n")
     done = shell([sys.executable, "-m", "tenuto.compat", "script.py", "--x", "1"], tmp_path)
     assert (done.returncode, done.stdout) == (3, "['script.py', '--x', '1'] __main__\n")
+    told = shell([sys.executable, "-m", "tenuto.compat", "--help"], tmp_path)
+    assert (told.returncode, told.stdout) == (0, "Usage: python -m tenuto.compat FILE [ARGUMENT...]\n")
     for arguments, message in (
         ([], "Usage: python -m tenuto.compat FILE"),
         (["no.py"], "There is no file 'no.py'"),

@@ -9,7 +9,7 @@ import click
 from tenuto.cli.display import display_of
 from tenuto.cli.errors import Foreseen
 from tenuto.cli.group import Command
-from tenuto.cli.loading import LoadingFailed, check_options, find_flow, flow_options
+from tenuto.cli.loading import flow_options, load_flow
 
 if TYPE_CHECKING:
     from tenuto.core.flow import Flow
@@ -46,17 +46,10 @@ def command(
     output: str | None,
 ) -> None:
     """Show what a flow consists of, without running it."""
-    from tenuto.cli.run import loading_error
-
     display = display_of(context)
-    check_options(path, module)
+    flow = load_flow(display, path, module, name)
     try:
-        # What a file prints while it is loaded must not get into the picture.
-        with display.results_only():
-            flow = find_flow(path, module, name)
-            text = drawn(flow, form)
-    except LoadingFailed as failure:
-        raise loading_error(display, failure) from failure.__cause__
+        text = drawn(flow, form)
     except ValueError as error:
         # A flow with a cycle has no order to be drawn in.
         raise Foreseen(str(error), *getattr(error, "__notes__", ())) from error

@@ -17,9 +17,18 @@ from tenuto.cli.errors import Foreseen
 from tenuto.cli.texts import printable
 
 if TYPE_CHECKING:
+    from tenuto.cli.display import Display
     from tenuto.core.flow import Flow
 
-__all__ = ["LoadingFailed", "find_flow", "flow_options", "module_option", "path_option"]
+__all__ = [
+    "LoadingFailed",
+    "find_flow",
+    "flow_options",
+    "load_flow",
+    "loading_error",
+    "module_option",
+    "path_option",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -84,6 +93,38 @@ def find_flow(path: str | None, module: str | None, name: str | None, compat: bo
     if rest:
         return flow_named_by_attribute(loaded, rest, module or "", name)
     return choose(flows_in(loaded), name, module or "")
+
+
+def load_flow(display: Display, path: str | None, module: str | None, name: str | None) -> Flow:
+    """
+    Return the flow that is meant, for commands that print what they know of it.
+
+    What a file prints while it is loaded goes to stderr: it must not get into the result.
+
+    Raises:
+        Foreseen: as `find_flow`, and when the user's code fails.
+    """
+    try:
+        with display.results_only():
+            return find_flow(path, module, name)
+    except LoadingFailed as failure:
+        raise loading_error(display, failure) from failure.__cause__
+
+
+def loading_error(display: Display, failure: LoadingFailed) -> Foreseen:
+    """Return the error for a file that could not be loaded: the user's frames of what it raised."""
+    from tenuto.cli.tracebacks import user_traceback
+
+    cause = failure.__cause__
+    assert cause is not None
+    if isinstance(cause, SystemExit):
+        return Foreseen(
+            f"{failure.location} called sys.exit({cause.code!r}) while it was loaded.",
+            'Put what is not to be done then under `if __name__ == "__main__":`.',
+        )
+    if display.debug:
+        return Foreseen(f"{failure.location} could not be loaded: {type(cause).__name__}: {cause}")
+    return Foreseen(f"{failure.location} could not be loaded:", user_traceback(cause).rstrip("\n"))
 
 
 # ---------------------------------------------------------------------------------------------- which flow
@@ -214,8 +255,8 @@ def use_compat(wanted: bool | None) -> None:
     """Have `import prefect` find Tenuto."""
     from tenuto.compat import shim
 
-    if wanted or (wanted is None and not shim.has_prefect_1()):
-        shim.install()
+    if wanted is not False:
+        shim.install(unless_prefect_1=wanted is None)
 
 
 def import_engine() -> None:

@@ -18,7 +18,7 @@ from tenuto.cli.display import Display, can_redraw, display_of
 from tenuto.cli.errors import Foreseen
 from tenuto.cli.group import Command
 from tenuto.cli.inputs import assignments, parameter_file
-from tenuto.cli.loading import LoadingFailed, check_options, find_flow, flow_options
+from tenuto.cli.loading import LoadingFailed, check_options, find_flow, flow_options, loading_error
 from tenuto.exceptions import PrefectException
 
 if TYPE_CHECKING:
@@ -363,22 +363,6 @@ def start(flow: Flow, given: dict[str, Any], options: dict[str, Any]) -> State:
     from tenuto.engine.launch import run_with_options
 
     return run_with_options(flow, given, options)
-
-
-def loading_error(display: Display, failure: LoadingFailed) -> Foreseen:
-    """Return the error for a file that could not be loaded: the user's frames of what it raised."""
-    from tenuto.cli.tracebacks import user_traceback
-
-    cause = failure.__cause__
-    assert cause is not None
-    if isinstance(cause, SystemExit):
-        return Foreseen(
-            f"{failure.location} called sys.exit({cause.code!r}) while it was loaded.",
-            'Put what is not to be done then under `if __name__ == "__main__":`.',
-        )
-    if display.debug:
-        return Foreseen(f"{failure.location} could not be loaded: {type(cause).__name__}: {cause}")
-    return Foreseen(f"{failure.location} could not be loaded:", user_traceback(cause).rstrip("\n"))
 
 
 def shown_values(values: dict[str, Any]) -> str:

@@ -11,7 +11,7 @@ import click
 from tenuto.cli.display import display_of
 from tenuto.cli.errors import Foreseen
 from tenuto.cli.group import Command
-from tenuto.cli.loading import LoadingFailed, check_options, find_flow, module_option, path_option
+from tenuto.cli.loading import load_flow, module_option, path_option
 from tenuto.cli.table import Cell, print_table
 from tenuto.cli.texts import printable, until_text
 
@@ -74,16 +74,8 @@ def command(
     as_json: bool,
 ) -> None:
     """Show the next times of a flow's schedule, in each clock's own zone."""
-    from tenuto.cli.run import loading_error
-
     display = display_of(context)
-    check_options(path, module)
-    try:
-        with display.results_only():  # What a file prints while it is loaded must not get into the list.
-            flow = find_flow(path, module, name)
-    except LoadingFailed as failure:
-        raise loading_error(display, failure) from failure.__cause__
-    events = next_events(flow, count, after)
+    events = next_events(load_flow(display, path, module, name), count, after)
     if as_json:
         objects = [as_object(event, zone) for event in events]
         display.result(json.dumps(objects, indent=2, ensure_ascii=False, default=str))

@@ -8,11 +8,16 @@ import sys
 
 from tenuto.compat.shim import install
 
+_USAGE = "Usage: python -m tenuto.compat FILE [ARGUMENT...]"
+
 
 def main() -> None:
     """Run the file that the command line names, with `import prefect` as Tenuto."""
-    if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
-        sys.exit("Usage: python -m tenuto.compat FILE [ARGUMENT...]")
+    if sys.argv[1:2] in (["-h"], ["--help"]):
+        print(_USAGE)
+        return
+    if len(sys.argv) < 2:
+        sys.exit(_USAGE)
     path = sys.argv[1]
     if not os.path.isfile(path):
         sys.exit(f"There is no file {path!r}.")

@@ -12,17 +12,13 @@ import importlib.util
 import os
 import sys
 from collections.abc import Sequence
-from importlib.abc import Loader, MetaPathFinder
+from functools import cached_property
 from importlib.machinery import ModuleSpec
-from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
 from typing import Any
 
 from tenuto._base.importtools import IMPORT_FIRST
-from tenuto._base.left_out import left_out_class, left_out_function
-from tenuto.compat.commands import offer_command
 from tenuto.compat.migration.addresses import MOVED, below, prefixes, today
-from tenuto.compat.migration.advice import ADVICE
 from tenuto.exceptions import PrefectException
 
 __all__ = ["PrefectLoaded", "has_prefect_1", "install", "is_installed", "uninstall"]
@@ -42,15 +38,22 @@ class PrefectLoaded(PrefectException, ImportError):
 
 def has_prefect_1() -> bool:
     """Say whether Prefect 1, or an older release, is installed; later ones have another API."""
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return int(version("prefect").partition(".")[0]) <= 1
     except (PackageNotFoundError, ValueError):
         return False
 
 
-def install() -> None:
+def install(*, unless_prefect_1: bool = False) -> None:
     """
     Have `import prefect` find Tenuto, in this process and in those that it starts for runs.
+
+    Costs next to nothing until something imports it: most flows that are run have nothing to do with Prefect.
+
+    Args:
+        unless_prefect_1: leave the name to Prefect 1 where that is installed; looked up at the first import.
 
     Raises:
         PrefectLoaded: if the name is taken.
@@ -62,7 +65,7 @@ def install() -> None:
     if sys.modules.get("prefect", tenuto) is not tenuto:
         raise PrefectLoaded
     # In front: neither another major release of Prefect nor a folder `prefect/` beside the flow is meant.
-    sys.meta_path.insert(0, _PrefectFinder())
+    sys.meta_path.insert(0, _PrefectFinder(unless_prefect_1))
     sys.meta_path.append(_LeftOutFinder())
 
 
@@ -88,14 +91,22 @@ def is_installed() -> bool:
     return any(isinstance(finder, _PrefectFinder) for finder in sys.meta_path)
 
 
-class _PrefectFinder(MetaPathFinder):
+# Without the base classes of `importlib.abc`, which would take longer to import than all of this.
+class _PrefectFinder:
     """Finds `prefect.x.y` as `tenuto.x.y`, or where that is today."""
+
+    def __init__(self, unless_prefect_1: bool) -> None:
+        self.unless_prefect_1 = unless_prefect_1
+
+    @cached_property
+    def _gives_way(self) -> bool:
+        return self.unless_prefect_1 and has_prefect_1()
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         address = below(fullname, "prefect")
-        if address is None:
+        if address is None or self._gives_way:
             return None
         for candidate in dict.fromkeys([address, today(address)[0]]):
             name = f"tenuto.{candidate}".rstrip(".")
@@ -104,11 +115,11 @@ class _PrefectFinder(MetaPathFinder):
             except ModuleNotFoundError:
                 continue  # Nor is there what it would be in.
             if found is not None:
-                return ModuleSpec(fullname, _SameModule(name, address))
+                return ModuleSpec(fullname, _SameModule(name, address))  # type: ignore[arg-type]  # as said above
         return None
 
 
-class _SameModule(Loader):
+class _SameModule:
     """Loads a module under another name: the very same object."""
 
     def __init__(self, name: str, address: str) -> None:
@@ -126,12 +137,14 @@ class _SameModule(Loader):
         for name, value in _older_names(self.address).items():
             if name not in vars(module):
                 setattr(module, name, value)
-        if not self.address:  # Only now: most flows that are run have nothing to do with Prefect.
+        if not self.address:
             _prepare_processes()
 
 
 def _prepare_processes() -> None:
     """Have the processes that this one starts find `prefect`, the module and the command."""
+    from tenuto.compat.commands import offer_command
+
     modules = [*filter(None, os.environ.get(IMPORT_FIRST, "").split(",")), _MODULE]
     os.environ[IMPORT_FIRST] = ",".join(dict.fromkeys(modules))
     offer_command()
@@ -139,6 +152,8 @@ def _prepare_processes() -> None:
 
 def _older_names(address: str) -> dict[str, Any]:
     """Return names that older releases had in a module: those that have others today, and those left out."""
+    from tenuto.compat.migration.advice import ADVICE
+
     found = {}
     for older, newer in MOVED.items():
         parent, _, name = older.rpartition(".")
@@ -152,21 +167,25 @@ def _older_names(address: str) -> dict[str, Any]:
     return found
 
 
-class _LeftOutFinder(MetaPathFinder):
+class _LeftOutFinder:
     """Finds modules of Prefect 1 that Tenuto does not have; asked when nobody else knows them."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         address = below(fullname, "tenuto")
-        if not address or not any(prefix in ADVICE for prefix in prefixes(address)):
+        if not address:
+            return None
+        from tenuto.compat.migration.advice import ADVICE
+
+        if not any(prefix in ADVICE for prefix in prefixes(address)):
             return None
         if address.rpartition(".")[2][0].isupper():
             return None  # The name of a class.
-        return ModuleSpec(fullname, _LeftOutLoader(), is_package=True)
+        return ModuleSpec(fullname, _LeftOutLoader(), is_package=True)  # type: ignore[arg-type]  # as above
 
 
-class _LeftOutLoader(Loader):
+class _LeftOutLoader:
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         return _LeftOutModule(spec.name)
 
@@ -187,6 +206,8 @@ class _LeftOutModule(ModuleType):
 
 def _left_out(address: str) -> Any:
     """Return what raises when it is used, as a class or a function of that address."""
+    from tenuto._base.left_out import left_out_class, left_out_function
+    from tenuto.compat.migration.advice import ADVICE
     from tenuto.core.task import Task
 
     parent, _, name = address.rpartition(".")

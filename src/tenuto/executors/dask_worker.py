@@ -19,6 +19,7 @@ class ModulePaths(WorkerPlugin):
     """
     Lets each worker find modules where the flow's process finds them: helpers that lie beside a flow.
 
+    Modules that change what an import finds (`import_first`) are imported there, too.
     It has to be there before any call is: Dask itself unpickles values that one worker takes from another.
     """
 
