@@ -83,7 +83,7 @@ def _interrupts_held_back() -> Iterator[None]:
         for number, handler in own.items():
             signal.signal(number, handler)
         for interrupt in came:
-            own[signal.Signals(interrupt)](interrupt, None)
+            own[interrupt](interrupt, None)
 
 
 @contextmanager

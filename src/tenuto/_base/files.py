@@ -54,7 +54,9 @@ def ensure_private_dir(path: Path | str, *, fsync: bool = False) -> None:
     _make_folders(os.fspath(path), private=True, fsync=fsync)
 
 
-def write_atomic(path: Path | str, chunks: Iterable[Chunk], *, private: bool, fsync: bool) -> tuple[str, int]:
+def write_atomic(
+    path: Path | str, chunks: Iterable[Chunk], *, private: bool, fsync: bool, mode: int | None = None
+) -> tuple[str, int]:
     """
     Put the chunks, one after the other, into a file that appears at once and complete.
 
@@ -64,6 +66,7 @@ def write_atomic(path: Path | str, chunks: Iterable[Chunk], *, private: bool, fs
         private: folders 0700 and file 0600; otherwise the umask decides. The last folder must not be a
             symbolic link then.
         fsync: return only when the content and the name are on the disk.
+        mode: of the file, whatever the umask; nobody else can read it even before. None: as `private` says.
 
     Returns:
         Hex SHA-256 and length in bytes of what was written.
@@ -71,7 +74,7 @@ def write_atomic(path: Path | str, chunks: Iterable[Chunk], *, private: bool, fs
     Raises:
         OSError: whatever stood in the way; nothing is left behind and a file that was there is unchanged.
     """
-    written, _ = _write(os.fspath(path), chunks, private=private, fsync=fsync)
+    written, _ = _write(os.fspath(path), chunks, private=private, fsync=fsync, mode=mode)
     return written
 
 
@@ -157,7 +160,13 @@ def told(error: OSError) -> str:
 
 
 def _write(
-    path: str, chunks: Iterable[Chunk], *, private: bool, fsync: bool, before_replacing: Any = None
+    path: str,
+    chunks: Iterable[Chunk],
+    *,
+    private: bool,
+    fsync: bool,
+    mode: int | None = None,
+    before_replacing: Any = None,
 ) -> tuple[tuple[str, int], int]:
     """Write a file; return its checksum and inode. `before_replacing(path)` is called when all is ready."""
     folder = os.path.dirname(path) or "."
@@ -165,7 +174,10 @@ def _write(
     folder_fd = _open_folder(folder, private) if fsync or private else None
     temporary = os.path.join(folder, _temporary_name())
     try:
-        checksum, inode = _write_temporary(temporary, chunks, 0o600 if private else 0o666, fsync)
+        at_first = 0o600 if private or mode is not None else 0o666
+        checksum, inode = _write_temporary(temporary, chunks, at_first, fsync)
+        if mode is not None:
+            os.chmod(temporary, mode)
         if before_replacing is not None:
             before_replacing(path)
         os.replace(temporary, path)

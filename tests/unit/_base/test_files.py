@@ -76,6 +76,15 @@ def test_a_relative_path_is_below_the_working_directory(
     assert (tmp_path / "file").read_bytes() + (tmp_path / "a" / "file").read_bytes() == b"12"
 
 
+@pytest.mark.parametrize("mode", [0o640, 0o600, 0o755])
+def test_a_mode_that_is_given_holds_whatever_the_umask(
+    tmp_path: Path, umask: Callable[[int], None], mode: int
+) -> None:
+    umask(0o077)
+    write_atomic(tmp_path / "a", [b"a"], private=False, fsync=True, mode=mode)
+    assert (tmp_path / "a").stat().st_mode & 0o777 == mode
+
+
 def test_private_files_and_folders_are_for_this_user_only(
     tmp_path: Path, umask: Callable[[int], None]
 ) -> None:

@@ -157,8 +157,8 @@ def test_a_file_that_cannot_be_written_is_told_and_the_others_are(
 ) -> None:
     replace = os.replace
 
-    def refusing(source: str, target: Path) -> None:
-        if target.name == "a.py":
+    def refusing(source: str, target: str) -> None:
+        if os.path.basename(target) == "a.py":
             raise PermissionError(13, "Permission denied")
         replace(source, target)
 

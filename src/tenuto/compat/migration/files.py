@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import stat
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tenuto._base.files import write_atomic
 from tenuto.compat.migration.findings import Finding
 from tenuto.compat.migration.sources import decode_source, encode_source, is_source, migrate_source
 
@@ -33,14 +33,16 @@ class FileMigration:
 
     def write(self) -> None:
         """
-        Put the new text in the place of the old one, in one step; the file keeps its mode.
+        Put the new text in the place of the old one, in one step; the file keeps its mode, a link stays one.
 
         Raises:
             OSError: when that cannot be done, or the file has been changed since it was read.
         """
         if self.path.read_bytes() != encode_source(self.path.name, self.before, self.encoding):
             raise OSError("it was changed after it had been read")
-        replace_file(self.path, encode_source(self.path.name, self.after, self.encoding))
+        target = os.path.realpath(self.path)
+        data = encode_source(self.path.name, self.after, self.encoding)
+        write_atomic(target, [data], private=False, fsync=True, mode=stat.S_IMODE(os.stat(target).st_mode))
 
 
 def find_files(path: Path, unreadable: Callable[[OSError], None]) -> Iterator[Path]:
@@ -88,22 +90,6 @@ def unique(paths: Iterable[Path]) -> Iterator[Path]:
         if (real := os.path.realpath(path)) not in met:
             met.add(real)
             yield path
-
-
-def replace_file(path: Path, data: bytes) -> None:
-    """Write a file that is there whole or as it was, with the mode that it has; a link stays one."""
-    target = Path(os.path.realpath(path))
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    try:
-        with open(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, stat.S_IMODE(target.stat().st_mode))
-        os.replace(temporary, target)
-    except BaseException:
-        os.unlink(temporary)
-        raise
 
 
 def _is_looked_into(folder: Path) -> bool:
