@@ -1,0 +1,1 @@
+"""Pure rules of the server: facts in, decisions out. No database, no clock, no socket."""

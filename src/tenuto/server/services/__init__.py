@@ -1,0 +1,1 @@
+"""Background services: one loop per module, each with `run_once(now)`."""

@@ -1,0 +1,1 @@
+"""What the server remembers. Only `sql` knows SQL."""

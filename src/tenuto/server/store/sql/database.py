@@ -1,0 +1,80 @@
+"""
+Transactions: what the rest of the store runs in.
+
+A piece of work is a function of a `Transaction`. It may be run more than once, and never sees what another
+did meanwhile; what it returns is handed on after the commit, so nothing is acknowledged that is not stored.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar
+
+import sqlalchemy as sa
+
+from tenuto.exceptions import PrefectException
+
+__all__ = ["Clock", "Database", "StoreUnavailable", "Transaction", "Work"]
+
+T = TypeVar("T")
+Clock = Callable[[], datetime]
+"""Returns the time, aware and in UTC: the one by which due times and leases are judged."""
+
+
+class StoreUnavailable(PrefectException, RuntimeError):
+    """
+    The database does not take or give anything at the moment; nothing of the request was stored.
+
+    Attributes:
+        code: `disk-full`, `locked` or `unreachable`, for programs.
+    """
+
+    def __init__(self, code: str, what: str) -> None:
+        self.code = code
+        super().__init__(what)
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """
+    One transaction.
+
+    Attributes:
+        connection: where its statements go.
+        now: the time that holds for all of it.
+    """
+
+    connection: sa.Connection
+    now: datetime
+
+    @property
+    def is_postgresql(self) -> bool:
+        return self.connection.dialect.name == "postgresql"
+
+
+Work = Callable[[Transaction], T]
+
+
+class Database(ABC):
+    """A database that work is done in."""
+
+    @abstractmethod
+    def write(self, work: Work[T]) -> T:
+        """
+        Do work in a transaction, and return what it gave once that is committed.
+
+        Raises:
+            StoreUnavailable: when it could not be done, or nobody knows whether it was: do it again.
+            Exception: what the work raised; then nothing of it is stored.
+        """
+
+    @abstractmethod
+    def read(self, work: Work[T]) -> T:
+        """Do work that only reads, beside those that write."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Finish what was begun, and let go of the database."""

@@ -1,0 +1,195 @@
+"""What workers report: batches of events, each taken in once and whole (reliability 3.2)."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from tenuto._base.failpoints import failpoint
+from tenuto._base.ids import task_run_id
+from tenuto.exceptions import PrefectException
+from tenuto.journal.event import Event, decode_json, event_digest
+from tenuto.server.domain.lifecycle import Author
+from tenuto.server.store.sql import tables
+from tenuto.server.store.sql.database import Transaction
+from tenuto.server.store.sql.leases import Lease, check_lease, commands_for
+from tenuto.server.store.sql.stream import RunStream, open_run
+
+__all__ = ["BadBatch", "Batch", "Conflict", "Gap", "Taken", "decode_batch", "ingest"]
+
+EVENTS_MAX = 500
+EVENT_BYTES_MAX = 64 * 1024
+_NUL = b"\\u0000"
+
+
+class BadBatch(PrefectException, ValueError):
+    """
+    A batch is not what it says it is; none of it was taken in.
+
+    Attributes:
+        is_too_large: one of its events is.
+    """
+
+    def __init__(self, what: str, *, is_too_large: bool = False) -> None:
+        self.is_too_large = is_too_large
+        super().__init__(what)
+
+
+class Gap(PrefectException, RuntimeError):
+    """
+    Events before those of the batch are missing; send from `expected` on.
+
+    Attributes:
+        expected: the number of the next event.
+    """
+
+    def __init__(self, expected: int) -> None:
+        self.expected = expected
+        super().__init__(f"Events are missing: the next one has the number {expected}.")
+
+
+class Conflict(PrefectException, RuntimeError):
+    """
+    An event has the number of an earlier one and says something else: two processes use one lease.
+
+    Attributes:
+        pseq: its number.
+    """
+
+    def __init__(self, pseq: int) -> None:
+        self.pseq = pseq
+        super().__init__(f"Event {pseq} was reported before, and said something else.")
+
+
+class _RawBatch(msgspec.Struct, forbid_unknown_fields=True):
+    epoch: int
+    first: int
+    events: list[msgspec.Raw]
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """
+    Events of one producer, in a row.
+
+    Attributes:
+        epoch: of the lease that they were made under.
+        first: number of the first; those of the others follow it.
+        events: decoded, each with the JSON that it came as.
+    """
+
+    epoch: int
+    first: int
+    events: list[tuple[Event, msgspec.Raw]]
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """
+    The answer to a batch.
+
+    Attributes:
+        acked: number of the producer's last event that is stored.
+        seq: number of the run's last event.
+        commands: what the worker is asked to do.
+    """
+
+    acked: int
+    seq: int
+    commands: list[dict[str, Any]]
+
+
+_batches = msgspec.json.Decoder(_RawBatch)
+
+
+def decode_batch(body: bytes) -> Batch:
+    """
+    Return the batch of a request's body.
+
+    Raises:
+        BadBatch: if it is malformed, too large, out of order in itself, or not what its digest says.
+    """
+    try:
+        raw = _batches.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadBatch(f"The batch is malformed: {error}") from error
+    if raw.first < 1 or not raw.events:
+        raise BadBatch("A batch has at least one event, and events are counted from 1.")
+    if len(raw.events) > EVENTS_MAX:
+        raise BadBatch(f"A batch has at most {EVENTS_MAX} events; this one has {len(raw.events)}.")
+    hashing = hashlib.sha256()
+    events = []
+    for number, payload in enumerate(raw.events, raw.first):
+        data = bytes(payload)
+        hashing.update(data)
+        if len(data) > EVENT_BYTES_MAX:
+            text = f"Event {number} has {len(data):,} bytes; the limit is {EVENT_BYTES_MAX:,}."
+            raise BadBatch(text, is_too_large=True)
+        # PostgreSQL has no character of number 0, neither in texts nor in JSON.
+        if _NUL in data:
+            data = data.replace(_NUL, b"\\ufffd")
+            payload = msgspec.Raw(data)
+        event = decode_json(data)
+        if event is None:
+            raise BadBatch(f"Event {number} is malformed.")
+        if event.pseq != number:
+            raise BadBatch(f"Event {number} says that it is number {event.pseq}.")
+        events.append((event, payload))
+    if hashing.hexdigest() != raw.digest:
+        raise BadBatch("The digest of the batch is not that of its events: it was changed on its way.")
+    return Batch(raw.epoch, raw.first, events)
+
+
+def ingest(transaction: Transaction, run_id: str, token: str, batch: Batch) -> Taken:
+    """
+    Take in a batch, all or nothing; one that was taken in before changes nothing.
+
+    Raises:
+        UnknownRun, Fenced, Gap, Conflict.
+        IllegalTransition: for an event whose state may not follow.
+    """
+    run = open_run(transaction, run_id)
+    check_lease(run, Lease(batch.epoch, token))
+    known: int = run.row["pseq"]
+    if batch.first > known + 1:
+        raise Gap(known + 1)
+    repeated = known + 1 - batch.first
+    if repeated > 0:
+        _check_repeated(run, batch, min(repeated, len(batch.events)))
+    new = batch.events[max(repeated, 0) :]
+    failpoint("ingest.before_insert")
+    if new:
+        run.load_tasks(task_run_id(run.id, event.slug, event.index) for event, _ in new if event.slug)
+        for event, payload in new:
+            run.append(event, Author.WORKER, payload=payload, pseq=event.pseq)
+        known = new[-1][0].pseq
+        run.set(pseq=known)
+        if run["start_time"] is not None:
+            run.set(submit_until=None)
+        run.write()
+    failpoint("ingest.after_insert")
+    return Taken(known, run.seq, commands_for(run))
+
+
+def _check_repeated(run: RunStream, batch: Batch, count: int) -> None:
+    """
+    Compare events that are known with what is stored of them.
+
+    Raises:
+        Conflict: if one is another.
+    """
+    event = tables.run_event
+    query = sa.select(event.c.pseq, event.c.digest).where(
+        event.c.run_id == run.id,
+        event.c.epoch == batch.epoch,
+        event.c.pseq.between(batch.first, batch.first + count - 1),
+    )
+    stored = {pseq: bytes(digest) for pseq, digest in run.transaction.connection.execute(query)}
+    for repeated, payload in batch.events[:count]:
+        if stored.get(repeated.pseq) != event_digest(bytes(payload)):
+            raise Conflict(repeated.pseq)

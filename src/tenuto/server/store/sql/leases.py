@@ -1,0 +1,269 @@
+"""
+Leases: who holds a run, and until when (reliability 3.4).
+
+A lease is an epoch, which only grows, and a token, of which the store keeps the digest. Whoever writes to a
+run shows both, and they are compared in the transaction of the write.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from tenuto._base.failpoints import failpoint
+from tenuto.exceptions import PrefectException
+from tenuto.server.domain.rescue import Rescue, after_loss
+from tenuto.server.domain.timings import Timings
+from tenuto.server.store.sql import tables
+from tenuto.server.store.sql.database import Transaction
+from tenuto.server.store.sql.stream import RunStream, open_run
+
+__all__ = [
+    "Beat",
+    "Fenced",
+    "Lease",
+    "check_lease",
+    "commands_for",
+    "crashed",
+    "end_lease",
+    "end_tasks",
+    "extend_leases",
+    "heartbeat",
+    "lose",
+    "new_token",
+    "release",
+    "sweep",
+    "token_digest",
+]
+
+# States of task runs that a lost worker was at.
+_AT_WORK = ("Running", "Looped", "Submitted", "Queued")
+
+
+class Fenced(PrefectException, RuntimeError):
+    """
+    Somebody else holds the run, or nobody does any more: the writer must stop.
+
+    Attributes:
+        epoch: the one in force.
+    """
+
+    def __init__(self, run_id: str, epoch: int) -> None:
+        self.run_id, self.epoch = run_id, epoch
+        super().__init__(f"The lease on flow run {run_id} is not this one any more: its epoch is {epoch}.")
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """What a writer shows: the epoch and the token that it was granted."""
+
+    epoch: int
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """
+    The answer to a heartbeat.
+
+    Attributes:
+        lease_seconds: for how long the lease holds now, counted from the sending of the heartbeat.
+        commands: what the worker is asked to do: each a dict with `command`.
+        now: the server's time.
+    """
+
+    lease_seconds: float
+    commands: list[dict[str, Any]]
+    now: datetime
+
+
+def new_token() -> str:
+    """Return a token for a lease: 256 random bits."""
+    return secrets.token_urlsafe(32)
+
+
+def token_digest(token: str) -> bytes:
+    """Return what the store keeps of a token."""
+    return hashlib.sha256(token.encode()).digest()
+
+
+def check_lease(run: RunStream, lease: Lease) -> None:
+    """
+    Let through only who holds the lease.
+
+    Raises:
+        Fenced: for another epoch, or another token: also an epoch can be granted twice, by a store that was
+            restored from a backup.
+    """
+    digest = run.row["token_digest"]
+    is_right = digest is not None and hmac.compare_digest(digest, token_digest(lease.token))
+    if lease.epoch != run.row["epoch"] or not is_right:
+        raise Fenced(run.id, run.row["epoch"])
+
+
+def commands_for(run: RunStream) -> list[dict[str, Any]]:
+    """Return what the worker of a run is asked to do."""
+    cancel = [{"command": "cancel"}] if run.state == "Cancelling" else []
+    return [*cancel, *run["commands"]]
+
+
+def heartbeat(transaction: Transaction, run_id: str, lease: Lease, timings: Timings) -> Beat:
+    """
+    Extend a lease.
+
+    A heartbeat after the end of the run is answered, and changes nothing (R-BE-113).
+
+    Raises:
+        UnknownRun, Fenced.
+    """
+    run = open_run(transaction, run_id)
+    check_lease(run, lease)
+    if run.row["lease_until"] is not None:
+        run.set(lease_until=transaction.now + timings.lease)
+        run.write()
+    return Beat(timings.lease.total_seconds(), commands_for(run), transaction.now)
+
+
+def sweep(transaction: Transaction, timings: Timings, limit: int = 100) -> list[str]:
+    """
+    Take runs away from workers whose lease has ended beyond the grace, or that never began; return their ids.
+
+    Any number of servers may do this at once: each run is locked, and looked at again under the lock.
+    """
+    run, now = tables.flow_run, transaction.now
+    is_lost = sa.or_(run.c.lease_until < now - timings.grace, run.c.submit_until < now)
+    query = (
+        sa.select(run.c.id)
+        .where(run.c.lease_until.is_not(None), is_lost)
+        .order_by(run.c.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    lost = list(transaction.connection.execute(query).scalars())
+    for run_id in lost:
+        failpoint("sweep.mid_batch")
+        found = open_run(transaction, run_id)
+        began = found.state != "Submitted"
+        message = (
+            f"Its worker ({found.row['owner'] or 'unknown'}) has not been heard of since the lease ran out: "
+            "it was killed, its machine is gone, or the network between them."
+            if began
+            else f"It was claimed by {found.row['owner'] or 'an agent'} and never began."
+        )
+        lose(found, "lease-lost" if began else "submission", message)
+    return lost
+
+
+def lose(run: RunStream, cause: str, message: str) -> None:
+    """
+    Take a run away from its worker: to be claimed again where it may be rescued, else failed.
+
+    What has finished stays finished. Runs that were cancelled meanwhile are cancelled.
+    """
+    decision = after_loss(
+        state=run.state,
+        policy=run.row["rescue"] or "on",
+        rescues_left=run.row["rescues_left"],
+        is_local=run.row["is_local"],
+    )
+    end_lease(run)
+    at_work = run.load_tasks_in(_AT_WORK) if decision is not Rescue.CANCEL else []
+    if decision is Rescue.AGAIN:
+        for slug, index in at_work:
+            run.task_state(slug, index, "Retrying", cause="crashed", message=message)
+        run.run_state("Scheduled", cause=cause, message=f"Rescued. {message}")
+        run.set(due=run.transaction.now, rescues_left=run.row["rescues_left"] - 1)
+    elif decision is Rescue.CANCEL:
+        end_tasks(run, "Cancelled", cause=cause, message=message)
+        run.run_state("Cancelled", cause=cause, message=message)
+    else:
+        for slug, index in at_work:
+            run.task_state(slug, index, "Failed", cause="crashed", message=message)
+        run.run_state("Failed", cause="crashed", message=message)
+    run.write()
+
+
+def end_lease(run: RunStream) -> None:
+    """Raise the epoch of a run, so that whoever held it is fenced, and free its slots."""
+    slot = tables.slot
+    run.transaction.connection.execute(sa.delete(slot).where(slot.c.run_id == run.id))
+    run.set(
+        epoch=run.row["epoch"] + 1,
+        pseq=0,
+        token_digest=None,
+        lease_until=None,
+        submit_until=None,
+        owner="",
+        agent_id=None,
+        commands=[],
+    )
+
+
+def end_tasks(run: RunStream, state: str, *, cause: str = "", message: str = "") -> None:
+    """Give all task runs that have not finished a final state."""
+    unfinished = ("Pending", "Scheduled", "Resume", "Retrying", "Paused", *_AT_WORK)
+    for slug, index in run.load_tasks_in(unfinished):
+        run.task_state(slug, index, state, cause=cause, message=message)
+
+
+def release(
+    transaction: Transaction,
+    run_id: str,
+    lease: Lease,
+    *,
+    cause: str,
+    message: str = "",
+    due: datetime | None = None,
+) -> None:
+    """
+    Give a run back to be claimed again: unstarted, drained, or waiting for a retry that is far away.
+
+    This is no rescue, and costs none.
+
+    Raises:
+        UnknownRun, Fenced.
+        IllegalTransition: when the run has ended.
+    """
+    run = open_run(transaction, run_id)
+    check_lease(run, lease)
+    end_lease(run)
+    start = due or transaction.now
+    for slug, index in run.load_tasks_in(_AT_WORK):
+        run.task_state(slug, index, "Retrying", cause=cause, message=message)
+    run.run_state("Scheduled", cause=cause, message=message)
+    run.set(due=start)
+    run.write()
+
+
+def crashed(transaction: Transaction, run_id: str, lease: Lease, message: str) -> bool:
+    """
+    Take a run away from a worker that its agent has seen end; return whether it had still held the run.
+
+    Raises:
+        UnknownRun, Fenced.
+    """
+    run = open_run(transaction, run_id)
+    check_lease(run, lease)
+    if run.row["lease_until"] is None:
+        return False  # It had ended before.
+    lose(run, "crashed", message)
+    return True
+
+
+def extend_leases(transaction: Transaction, by: Any) -> int:
+    """Extend all live leases, after a time in which nobody could have renewed them; return how many."""
+    run = tables.flow_run
+    rows = transaction.connection.execute(
+        sa.select(run.c.id, run.c.lease_until).where(run.c.lease_until.is_not(None)).with_for_update()
+    ).all()
+    for run_id, until in rows:
+        transaction.connection.execute(
+            sa.update(run).where(run.c.id == run_id).values(lease_until=until + by)
+        )
+    return len(rows)
