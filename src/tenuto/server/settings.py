@@ -87,6 +87,15 @@ class Settings:
         return self.database.startswith(("postgresql:", "postgres:", "postgresql+"))
 
     @property
+    def database_shown(self) -> str:
+        """Where the database is, without its password."""
+        if not self.is_postgresql:
+            return str(self.sqlite_path)
+        scheme, _, rest = self.database.partition("://")
+        access, at, place = rest.rpartition("@")
+        return f"{scheme}://{access.partition(':')[0]}{at}{place}"
+
+    @property
     def sqlite_path(self) -> Path:
         """The file of the database, where it is one."""
         return Path(self.database).expanduser() if self.database else self.home / "tenuto.db"

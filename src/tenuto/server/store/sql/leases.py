@@ -101,8 +101,10 @@ def check_lease(run: RunStream, lease: Lease) -> None:
         Fenced: for another epoch, or another token: also an epoch can be granted twice, by a store that was
             restored from a backup.
     """
-    digest = run.row["token_digest"]
-    is_right = digest is not None and hmac.compare_digest(digest, token_digest(lease.token))
+    held, shown = bytes(run.row["token_digest"] or b""), token_digest(lease.token)
+    size = len(shown)
+    # A run that was begun without a server may be announced by several: each has a token.
+    is_right = any(hmac.compare_digest(held[at : at + size], shown) for at in range(0, len(held), size))
     if lease.epoch != run.row["epoch"] or not is_right:
         raise Fenced(run.id, run.row["epoch"])
 

@@ -26,7 +26,7 @@ from tenuto.server.store.sql.bulk import insert_many, upsert_newer
 from tenuto.server.store.sql.database import Transaction
 from tenuto.server.store.sql.feed import announce
 
-__all__ = ["IllegalTransition", "RunStream", "UnknownRun", "open_run"]
+__all__ = ["IllegalTransition", "RunStream", "UnknownRun", "moment_of", "open_run"]
 
 _KINDS = {kind: number for number, kind in enumerate(Kind)}
 _TASK_COLUMNS = [
@@ -144,7 +144,7 @@ class RunStream:
         """
         kind = event.kind
         task_id = task_run_id(self.id, event.slug, event.index) if event.slug else None
-        moment = _moment_of(event.ts) if pseq is not None else self.transaction.now
+        moment = moment_of(event.ts) if pseq is not None else self.transaction.now
         if kind is Kind.TASK_STATE and task_id is not None:
             self._apply_task_state(task_id, event, by, moment, pseq)
         elif kind is Kind.RUN_STATE:
@@ -250,7 +250,7 @@ class RunStream:
         values["state"], values["message"], values["cause"] = state, event.message, event.cause
         values["state_time"], values["seq"], values["attempt"] = moment, self.seq + 1, self["attempt"]
         values["run_count"] = event.run_count
-        values["due"] = None if event.start_time is None else _moment_of(event.start_time)
+        values["due"] = None if event.start_time is None else moment_of(event.start_time)
         values["end_time"] = moment if state in FINAL_STATES else None
         if state == "Running" and values["start_time"] is None:
             values["start_time"] = moment
@@ -339,6 +339,6 @@ def open_run(transaction: Transaction, run_id: str) -> RunStream:
     return RunStream(transaction, dict(found))
 
 
-def _moment_of(count: int) -> datetime:
+def moment_of(count: int) -> datetime:
     """Return the moment that a producer names, held within what can be told."""
     return from_microseconds(min(max(count, 0), _LAST_MICROSECOND))

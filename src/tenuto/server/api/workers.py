@@ -1,0 +1,200 @@
+"""What workers report, by the token of their lease; and the announcement of runs that began elsewhere."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
+
+import msgspec
+from fastapi import Request, Response
+from starlette.concurrency import run_in_threadpool
+
+from tenuto.journal.event import Header
+from tenuto.server.api.access import lease_token
+from tenuto.server.api.problems import Problem
+from tenuto.server.api.routing import asks, new_router
+from tenuto.server.domain.access import Permission
+from tenuto.server.domain.timings import Timings
+from tenuto.server.store.sql import adoption, ingest, leases, logs
+from tenuto.server.store.sql.database import Database, Transaction
+from tenuto.server.store.sql.leases import Lease
+from tenuto.server.store.sql.stream import moment_of
+
+__all__ = ["router"]
+
+T = TypeVar("T")
+INGEST_BYTES_MAX = 1 << 20
+LOG_BYTES_MAX = 4 << 20
+ADOPT_BYTES_MAX = 4 << 20
+
+router = new_router("/runs", tags=["workers"])
+
+
+class _Beat(msgspec.Struct):
+    epoch: int
+    counters: dict[str, Any] = {}
+
+
+class _Release(msgspec.Struct):
+    epoch: int
+    cause: str = "drained"
+    message: str = ""
+    due: int | None = None
+
+
+class _Crash(msgspec.Struct):
+    epoch: int
+    kind: str = "exited"
+    pid: int | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    oom: bool = False
+    message: str = ""
+
+
+class _Announcement(msgspec.Struct):
+    header: Header
+    alive: bool
+    graph: dict[str, Any] | None = None
+
+
+@router.post("/adopt", **asks(Permission.WORK))
+async def adopt(request: Request) -> Response:
+    """Announce a run that began without the server; the answer has the token to report it by."""
+    said = await _decoded(request, _Announcement, ADOPT_BYTES_MAX)
+    _check_id(said.header.flow_run_id)
+    work = partial(
+        adoption.adopt,
+        header=said.header,
+        by=request.state.principal.name,
+        graph=said.graph,
+        is_alive=said.alive,
+        timings=_timings(request),
+    )
+    found = await _write(request, work)
+    if found is None:
+        raise Problem(409, "already-exists", "The server knows this run from elsewhere.")
+    return _answer(
+        {
+            "token": found.token,
+            "epoch": 1,
+            "acked": found.acked,
+            "logs_acked": found.logs_acked,
+            "new": found.is_new,
+            "lease_seconds": _timings(request).lease.total_seconds(),
+        }
+    )
+
+
+@router.post("/{run_id}/events", **asks(Permission.LEASE))
+async def events(request: Request, run_id: str) -> Response:
+    """Take in a batch of events, all or nothing."""
+    token = lease_token(request)
+    batch = ingest.decode_batch(await _body(request, INGEST_BYTES_MAX))
+    work = partial(ingest.ingest, run_id=_check_id(run_id), token=token, batch=batch)
+    taken = await _write(request, work)
+    return _answer({"acked": taken.acked, "seq": taken.seq, "commands": taken.commands})
+
+
+@router.post("/{run_id}/logs", **asks(Permission.LEASE))
+async def take_logs(request: Request, run_id: str) -> Response:
+    """Take in log records."""
+    token = lease_token(request)
+    batch = logs.decode_logs(await _body(request, LOG_BYTES_MAX))
+    work = partial(
+        logs.take_logs, run_id=_check_id(run_id), token=token, batch=batch, timings=_timings(request)
+    )
+    return _answer({"acked": await _write(request, work)})
+
+
+@router.post("/{run_id}/heartbeat", **asks(Permission.LEASE))
+async def heartbeat(request: Request, run_id: str) -> Response:
+    """Extend the lease; the answer says what the worker is asked to do."""
+    said = await _decoded(request, _Beat)
+    lease = Lease(said.epoch, lease_token(request))
+    work = partial(leases.heartbeat, run_id=_check_id(run_id), lease=lease, timings=_timings(request))
+    beat = await _write(request, work)
+    return _answer(
+        {"lease_seconds": beat.lease_seconds, "commands": beat.commands, "server_time": beat.now.isoformat()}
+    )
+
+
+@router.post("/{run_id}/release", **asks(Permission.LEASE))
+async def release(request: Request, run_id: str) -> Response:
+    """Give the run back, to be claimed again."""
+    said = await _decoded(request, _Release)
+    work = partial(
+        leases.release,
+        run_id=_check_id(run_id),
+        lease=Lease(said.epoch, lease_token(request)),
+        cause=said.cause,
+        message=said.message,
+        due=None if said.due is None else moment_of(said.due),
+    )
+    await _write(request, work)
+    return _answer({})
+
+
+@router.post("/{run_id}/crashed", **asks(Permission.LEASE))
+async def crashed(request: Request, run_id: str) -> Response:
+    """Tell that the worker has ended without a final state."""
+    said = await _decoded(request, _Crash)
+    lease = Lease(said.epoch, lease_token(request))
+    work = partial(leases.crashed, run_id=_check_id(run_id), lease=lease, message=_how_it_ended(said))
+    return _answer({"taken_away": await _write(request, work)})
+
+
+def _how_it_ended(crash: _Crash) -> str:
+    if crash.message:
+        return crash.message
+    process = "Its process" if crash.pid is None else f"Its process (pid {crash.pid})"
+    if crash.kind == "failed_to_start":
+        return f"{process} could not be started."
+    if crash.signal is not None:
+        hint = " (out of memory?)" if crash.oom or crash.signal == 9 else ""
+        return f"{process} was ended by signal {crash.signal}{hint}."
+    return f"{process} ended with exit code {crash.exit_code} and left no final state."
+
+
+# --------------------------------------------------------------------------------------------------- requests
+
+
+async def _body(request: Request, bytes_max: int) -> bytes:
+    """Return the body of a request, read no further than it may be long."""
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > bytes_max:
+            raise Problem(413, "payload-too-large", f"The request is larger than {bytes_max:,} bytes.")
+        parts.append(part)
+    return b"".join(parts)
+
+
+async def _decoded(request: Request, kind: type[T], bytes_max: int = INGEST_BYTES_MAX) -> T:
+    try:
+        return msgspec.json.decode(await _body(request, bytes_max), type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Problem(422, "invalid-request", f"The request is not valid: {error}") from error
+
+
+def _check_id(run_id: str) -> str:
+    try:
+        return str(uuid.UUID(run_id))
+    except ValueError:
+        raise Problem(404, "not-found", "A run's id is a UUID.") from None
+
+
+def _timings(request: Request) -> Timings:
+    timings: Timings = request.app.state.settings.timings
+    return timings
+
+
+async def _write(request: Request, work: Callable[[Transaction], T]) -> T:
+    database: Database = request.app.state.database
+    return await run_in_threadpool(database.write, work)
+
+
+def _answer(body: dict[str, Any]) -> Response:
+    return Response(msgspec.json.encode(body), media_type="application/json")

@@ -1,0 +1,48 @@
+"""The server put together: settings to store, services and API."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, FastAPI
+
+from tenuto import __version__
+from tenuto.server.api import health, problems, workers
+from tenuto.server.api.access import Access
+from tenuto.server.api.routing import check_permissions
+from tenuto.server.settings import Settings
+from tenuto.server.store.sql.database import Database
+
+__all__ = ["make_app"]
+
+
+def make_app(settings: Settings, database: Database, loopback_key: str = "") -> FastAPI:
+    """
+    Return the application.
+
+    Args:
+        settings: how the server runs.
+        database: open, with the schema of this program.
+        loopback_key: that programs of this machine use; empty: none.
+
+    Raises:
+        RuntimeError: when a route declares no permission.
+    """
+    app = FastAPI(
+        title="Tenuto",
+        version=__version__,
+        root_path=settings.base_path,
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.settings = settings
+    app.state.database = database
+    app.state.access = Access(database, loopback_key, is_open=not settings.auth)
+    app.state.is_draining = False
+    problems.install(app)
+    api = APIRouter(prefix="/api/v1")
+    for router in (health.meta, workers.router):
+        api.include_router(router)
+    app.include_router(health.router)
+    app.include_router(api)
+    check_permissions(app)
+    return app

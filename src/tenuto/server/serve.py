@@ -1,0 +1,173 @@
+"""One server process from start to end: database, services, HTTP, and what it leaves in the home folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from tenuto._base.files import ensure_private_dir, write_atomic
+from tenuto.exceptions import PrefectException
+from tenuto.journal.process import this_process
+from tenuto.server.app import make_app
+from tenuto.server.settings import Settings
+from tenuto.server.store.sql.database import Database
+from tenuto.server.store.sql.keys import has_keys
+from tenuto.server.store.sql.opening import open_database
+
+__all__ = ["AddressInUse", "KeyNeeded", "loopback_key", "serve"]
+
+_FINISH_SECONDS = 10
+
+
+class AddressInUse(PrefectException, OSError):
+    """Something else listens where the server was to."""
+
+    def __init__(self, host: str, port: int) -> None:
+        super().__init__(
+            f"Something already listens at {host}:{port}. Stop it, or take another port: --port 0 finds a "
+            "free one."
+        )
+
+
+class KeyNeeded(PrefectException, RuntimeError):
+    """The server would be open to everybody who reaches it."""
+
+    def __init__(self, host: str) -> None:
+        super().__init__(
+            f"A server at {host} can be reached from elsewhere, and there is no API key yet. Make one first: "
+            "tenuto auth create-key NAME --role admin"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """
+    A server that listens.
+
+    Attributes:
+        url: where people and programs reach it.
+        key: of this machine's programs; empty where none is needed.
+    """
+
+    url: str
+    key: str
+
+
+def serve(settings: Settings, on_ready: Callable[[Running], None]) -> None:
+    """
+    Run a server until it is told to stop (SIGTERM, SIGINT); a second signal stops it at once.
+
+    Raises:
+        AddressInUse, KeyNeeded, DatabaseInUse, DatabaseOnNetwork, SchemaTooNew, StoreUnavailable.
+    """
+    os.umask(0o077)
+    with ExitStack() as stack:
+        listening = stack.enter_context(_listening(settings))
+        database = stack.enter_context(open_database(settings))
+        key = _key_for(settings, database)
+        app = make_app(settings, database, key)
+        running = Running(_url(settings, listening), key)
+        if settings.is_loopback:
+            stack.enter_context(_told_at_home(settings.home, running))
+        server = _Server(
+            uvicorn.Config(
+                app,
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=_FINISH_SECONDS,
+                timeout_keep_alive=75,
+                ws_max_size=1 << 20,
+                h11_max_incomplete_event_size=16 << 10,
+            ),
+            lambda: on_ready(running),
+        )
+        server.run(sockets=[listening])
+
+
+class _Server(uvicorn.Server):
+    """Tells when it takes requests, and that it is about to stop."""
+
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_ready = on_ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._on_ready()
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        app: Any = self.config.app
+        app.state.is_draining = True
+        super().handle_exit(sig, frame)
+
+
+@contextmanager
+def _listening(settings: Settings) -> Iterator[socket.socket]:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind((settings.host, settings.port))
+        except OSError as error:
+            raise AddressInUse(settings.host, settings.port) from error
+        yield listening
+
+
+def _url(settings: Settings, listening: socket.socket) -> str:
+    if settings.public_url:
+        return settings.public_url.rstrip("/")
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"http://{host}:{listening.getsockname()[1]}{settings.base_path}"
+
+
+def _key_for(settings: Settings, database: Database) -> str:
+    """Return the key of this machine's programs, or refuse to be open to everybody."""
+    if settings.is_loopback:
+        return loopback_key(settings.home) if settings.auth else ""
+    if not settings.auth or not database.read(has_keys):
+        raise KeyNeeded(settings.host)
+    return ""
+
+
+def loopback_key(home: Path) -> str:
+    """Return the key by which programs of this user reach the server; make it where there is none."""
+    path = home / "server.key"
+    try:
+        return path.read_text().strip()
+    except FileNotFoundError:
+        ensure_private_dir(home)
+        write_atomic(path, [secrets.token_urlsafe(32).encode()], private=True, fsync=True)
+        return path.read_text().strip()
+
+
+@contextmanager
+def _told_at_home(home: Path, running: Running) -> Iterator[None]:
+    """Say in the home folder where the server is, as long as it is."""
+    path = home / "server.json"
+    me = this_process()
+    known = {"url": running.url, "pid": me.pid, "boot_id": me.boot_id, "start_ticks": me.start_ticks}
+    ensure_private_dir(home)
+    write_atomic(path, [json.dumps({**known, "host": me.host}).encode()], private=True, fsync=False)
+    try:
+        yield
+    finally:
+        if _pid_in(path) == me.pid:
+            path.unlink(missing_ok=True)
+
+
+def _pid_in(path: Path) -> int | None:
+    try:
+        pid: int = json.loads(path.read_text())["pid"]
+        return pid
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
