@@ -5,13 +5,22 @@ from __future__ import annotations
 from fastapi import APIRouter, FastAPI
 
 from tenuto import __version__
-from tenuto.server.api import health, problems, workers
+from tenuto.server.api import flow_runs, flows, health, problems, projects, workers
 from tenuto.server.api.access import Access
 from tenuto.server.api.routing import check_permissions
 from tenuto.server.settings import Settings
 from tenuto.server.store.sql.database import Database
 
 __all__ = ["make_app"]
+
+_ROUTERS = (
+    health.meta,
+    projects.router,
+    flows.groups,
+    flows.versions,
+    flow_runs.router,
+    workers.router,
+)
 
 
 def make_app(settings: Settings, database: Database, loopback_key: str = "") -> FastAPI:
@@ -40,7 +49,7 @@ def make_app(settings: Settings, database: Database, loopback_key: str = "") -> 
     app.state.is_draining = False
     problems.install(app)
     api = APIRouter(prefix="/api/v1")
-    for router in (health.meta, workers.router):
+    for router in _ROUTERS:
         api.include_router(router)
     app.include_router(health.router)
     app.include_router(api)

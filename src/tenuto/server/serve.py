@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import secrets
 import socket
@@ -70,6 +71,7 @@ def serve(settings: Settings, on_ready: Callable[[Running], None]) -> None:
         AddressInUse, KeyNeeded, DatabaseInUse, DatabaseOnNetwork, SchemaTooNew, StoreUnavailable.
     """
     os.umask(0o077)
+    _log_to_stderr()
     with ExitStack() as stack:
         listening = stack.enter_context(_listening(settings))
         database = stack.enter_context(open_database(settings))
@@ -92,6 +94,17 @@ def serve(settings: Settings, on_ready: Callable[[Running], None]) -> None:
             lambda: on_ready(running),
         )
         server.run(sockets=[listening])
+
+
+def _log_to_stderr() -> None:
+    """Show what the server has to say on stderr, a line each; requests that went well are not told."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s | %(message)s"))
+    for name, level in {"tenuto.server": logging.INFO, "uvicorn.error": logging.WARNING}.items():
+        logger = logging.getLogger(name)
+        logger.setLevel(level)
+        logger.handlers[:] = [handler]
+        logger.propagate = False
 
 
 class _Server(uvicorn.Server):

@@ -13,9 +13,12 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from tenuto.exceptions import PrefectException
 from tenuto.server.store.sql.database import StoreUnavailable
+from tenuto.server.store.sql.flows import AlreadyExists, NotFound
 from tenuto.server.store.sql.ingest import BadBatch, Conflict, Gap
 from tenuto.server.store.sql.leases import Fenced
+from tenuto.server.store.sql.pages import BadQuery
 from tenuto.server.store.sql.runs import IdempotencyMismatch, LeaseHeld
 from tenuto.server.store.sql.stream import IllegalTransition, UnknownRun
 
@@ -56,7 +59,7 @@ def problem_of(error: Exception) -> Problem | None:
     match error:
         case Problem():
             return error
-        case UnknownRun():
+        case UnknownRun() | NotFound():
             return Problem(404, "not-found", text)
         case Fenced():
             return Problem(409, "fenced", text, epoch=error.epoch)
@@ -75,6 +78,10 @@ def problem_of(error: Exception) -> Problem | None:
             return Problem(422, "invalid-request", text)
         case IdempotencyMismatch():
             return Problem(409, "idempotency-mismatch", text, fields=error.fields)
+        case AlreadyExists():
+            return Problem(409, "already-exists", text, id=error.id)
+        case BadQuery():
+            return Problem(422, "invalid-request", text)
         case LeaseHeld():
             return Problem(409, "illegal-transition", text)
         case StoreUnavailable():
@@ -137,17 +144,5 @@ def install(app: FastAPI) -> None:
 
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, http)
-    for kind in (
-        Problem,
-        UnknownRun,
-        Fenced,
-        Gap,
-        Conflict,
-        IllegalTransition,
-        BadBatch,
-        IdempotencyMismatch,
-        LeaseHeld,
-        StoreUnavailable,
-        Exception,
-    ):
+    for kind in (Problem, PrefectException, Exception):
         app.add_exception_handler(kind, told)

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from tenuto._base.ids import new_flow_run_id
 from tenuto._base.names import two_words
 from tenuto.exceptions import PrefectException
+from tenuto.journal.event import Event, Kind
 from tenuto.journal.states import FINAL_STATES
 from tenuto.server.domain.labels import queue_of
 from tenuto.server.domain.lifecycle import Author
@@ -22,7 +23,16 @@ from tenuto.server.store.sql.database import Transaction
 from tenuto.server.store.sql.leases import end_lease, end_tasks
 from tenuto.server.store.sql.stream import RunStream, open_run
 
-__all__ = ["IdempotencyMismatch", "LeaseHeld", "NewRun", "cancel", "create_run", "set_run_state", "start_now"]
+__all__ = [
+    "IdempotencyMismatch",
+    "LeaseHeld",
+    "NewRun",
+    "cancel",
+    "create_run",
+    "rename",
+    "set_run_state",
+    "start_now",
+]
 
 _canonical = msgspec.json.Encoder(order="sorted")
 # What two requests with the same idempotency key must agree in.
@@ -201,6 +211,18 @@ def cancel(transaction: Transaction, run_id: str, *, by: str, message: str = "",
     run.set(cancel_at=transaction.now)
     run.write()
     return run.state
+
+
+def rename(transaction: Transaction, run_id: str, name: str, *, by: str) -> None:
+    """
+    Give a run another name.
+
+    Raises:
+        UnknownRun.
+    """
+    run = open_run(transaction, run_id)
+    run.append(Event(kind=Kind.RUN_NAME, data={"name": name}, actor=by), Author.PERSON)
+    run.write()
 
 
 def start_now(transaction: Transaction, run_id: str, *, by: str) -> None:

@@ -1,0 +1,256 @@
+"""Flow runs: looked at, made, cancelled, started again."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import Depends, Query, Request, Response
+from pydantic import Field
+
+from tenuto.server.api.models import EventOut, FlowRunOut, Given, Listed, StateOut, TaskRunOut, listed
+from tenuto.server.api.problems import Problem
+from tenuto.server.api.requests import PageOf, PathId, StoreOf
+from tenuto.server.api.routing import asks, new_router
+from tenuto.server.domain.access import Permission
+from tenuto.server.store.sql import flow_runs, logs, runs
+from tenuto.server.store.sql.flow_runs import RunFilter
+
+__all__ = ["router"]
+
+router = new_router("/flow-runs", tags=["flow runs"])
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def run_filter(
+    request: Request,
+    state: Annotated[str, Query(description="Class names, with commas between them.")] = "",
+    flow_id: str | None = None,
+    flow_group_id: str | None = None,
+    flow: Annotated[str | None, Query(description="Name of the flow.")] = None,
+    project_id: str | None = None,
+    project: Annotated[str | None, Query(description="Name of the project.")] = None,
+    agent_id: str | None = None,
+    parent_flow_run_id: str | None = None,
+    label: Annotated[str, Query(description="All of these, with commas between them.")] = "",
+    since: Annotated[str, Query(description="A time, or how long ago: `24h`, `7d`.")] = "",
+    until: Annotated[str, Query(description="A time, or how long ago.")] = "",
+    q: Annotated[str, Query(description="In the name, or the beginning of the id.")] = "",
+) -> RunFilter:
+    """Return the filter that a request names; `param.NAME=VALUE` asks for a parameter."""
+    parameters = {
+        name.removeprefix("param."): value
+        for name, value in request.query_params.items()
+        if name.startswith("param.")
+    }
+    return RunFilter(
+        states=_parts(state),
+        flow_id=flow_id,
+        flow_group_id=flow_group_id,
+        flow_name=flow,
+        project_id=project_id,
+        project_name=project,
+        agent_id=agent_id,
+        parent_flow_run_id=parent_flow_run_id,
+        labels=_parts(label),
+        since=_time(since, "since"),
+        until=_time(until, "until"),
+        text=q,
+        parameters=parameters,
+    )
+
+
+FilterOf = Annotated[RunFilter, Depends(run_filter)]
+
+
+class CancelRequest(Given):
+    """How a run is to be cancelled."""
+
+    message: str = ""
+    force: bool = Field(False, description="Do not wait for its worker: fence it.")
+
+
+class StateChange(Given):
+    """A state to be set by hand."""
+
+    type: str
+    message: str = ""
+    with_tasks: bool = Field(False, description="Task runs that have not finished get it, too.")
+
+
+class Named(Given):
+    """A new name."""
+
+    name: str = Field(min_length=1, max_length=500)
+
+
+@router.get("", response_model=Listed[FlowRunOut], **asks(Permission.READ))
+def list_flow_runs(store: StoreOf, page: PageOf, wanted: FilterOf) -> Any:
+    """List flow runs, the newest first."""
+    return listed(store.read(lambda tx: flow_runs.list_flow_runs(tx, wanted, page)), FlowRunOut.of)
+
+
+@router.get("/{id}", response_model=FlowRunOut, **asks(Permission.READ))
+def get_flow_run(store: StoreOf, id: PathId) -> Any:
+    """Return a flow run."""
+    return FlowRunOut.of(store.read(lambda tx: flow_runs.get_flow_run(tx, id)))
+
+
+@router.patch("/{id}", response_model=FlowRunOut, **asks(Permission.RUN))
+def rename(store: StoreOf, id: PathId, body: Named) -> Any:
+    """Give a flow run another name."""
+    store.write(lambda tx: runs.rename(tx, id, body.name, by=store.principal.name))
+    return get_flow_run(store, id)
+
+
+@router.get("/{id}/state", response_model=StateOut, **asks(Permission.READ))
+def get_state(store: StoreOf, id: PathId) -> Any:
+    """Return the state of a flow run."""
+    return FlowRunOut.of(store.read(lambda tx: flow_runs.get_flow_run(tx, id))).state
+
+
+@router.put("/{id}/state", response_model=FlowRunOut, **asks(Permission.RUN))
+def set_state(store: StoreOf, id: PathId, body: StateChange) -> Any:
+    """Set the state of a flow run that no worker is at."""
+    store.write(
+        lambda tx: runs.set_run_state(
+            tx,
+            id,
+            body.type,
+            by=store.principal.name,
+            message=body.message,
+            with_tasks=body.with_tasks,
+        )
+    )
+    return get_flow_run(store, id)
+
+
+@router.get("/{id}/states", response_model=list[EventOut], **asks(Permission.READ))
+def list_states(store: StoreOf, id: PathId) -> Any:
+    """List the states of a flow run, in order."""
+    return [EventOut.of(row) for row in store.read(lambda tx: flow_runs.read_states(tx, id))]
+
+
+@router.post("/{id}/cancel", response_model=FlowRunOut, **asks(Permission.RUN))
+def cancel(store: StoreOf, id: PathId, body: CancelRequest | None = None) -> Any:
+    """Cancel a flow run: one that a worker is at is asked to end."""
+    asked = body or CancelRequest(message="", force=False)
+    by = store.principal.name
+    store.write(lambda tx: runs.cancel(tx, id, by=by, message=asked.message, force=asked.force))
+    return get_flow_run(store, id)
+
+
+@router.post("/{id}/start-now", response_model=FlowRunOut, **asks(Permission.RUN))
+def start_now(store: StoreOf, id: PathId) -> Any:
+    """Make a waiting flow run due."""
+    store.write(lambda tx: runs.start_now(tx, id, by=store.principal.name))
+    return get_flow_run(store, id)
+
+
+@router.get("/{id}/task-runs", response_model=Listed[TaskRunOut], **asks(Permission.READ))
+def list_task_runs(
+    store: StoreOf,
+    id: PathId,
+    page: PageOf,
+    state: str = "",
+    slug: str | None = None,
+    parents: Annotated[bool, Query(description="Leave out the children of mapped tasks.")] = False,
+) -> Any:
+    """List the task runs of a flow run."""
+    found = store.read(
+        lambda tx: flow_runs.list_task_runs(
+            tx, id, page, states=_parts(state), slug=slug, only_parents=parents
+        )
+    )
+    return listed(found, TaskRunOut.of)
+
+
+@router.get("/{id}/task-runs/{task_run_id}/states", response_model=list[EventOut], **asks(Permission.READ))
+def list_task_states(store: StoreOf, id: PathId, task_run_id: str) -> Any:
+    """List the states of a task run, in order."""
+    return [EventOut.of(row) for row in store.read(lambda tx: flow_runs.read_states(tx, id, task_run_id))]
+
+
+@router.get("/{id}/summary", **asks(Permission.READ))
+def summary(store: StoreOf, id: PathId) -> dict[str, Any]:
+    """Count the task runs of a flow run by task and state."""
+    counts = store.read(lambda tx: flow_runs.count_task_states(tx, id))
+    states: dict[str, int] = {}
+    tasks: dict[str, dict[str, Any]] = {}
+    for row in counts:
+        task = tasks.setdefault(row["slug"], {"state": None, "children": {}})
+        if row["is_child"]:
+            task["children"][row["state"]] = row["count"]
+        else:
+            task["state"] = row["state"]
+        states[row["state"]] = states.get(row["state"], 0) + row["count"]
+    return {"states": states, "tasks": tasks}
+
+
+@router.get("/{id}/events", **asks(Permission.READ))
+def list_events(
+    store: StoreOf, id: PathId, after: int = 0, limit: Annotated[int, Query(ge=1, le=1000)] = 1000
+) -> Response:
+    """Return events of a flow run as JSON lines: `seq`, `epoch`, `event`."""
+    rows = store.read(lambda tx: flow_runs.read_events(tx, id, after, limit))
+    lines = [
+        msgspec.json.encode({"seq": seq, "epoch": epoch, "event": msgspec.Raw(text.encode())}) + b"\n"
+        for seq, epoch, text in rows
+    ]
+    return Response(b"".join(lines), media_type="application/x-ndjson")
+
+
+@router.get("/{id}/logs", **asks(Permission.READ))
+def list_logs(
+    store: StoreOf,
+    id: PathId,
+    after: Annotated[str, Query(description="`EPOCH.LSEQ` of the last line that is known.")] = "",
+    limit: Annotated[int, Query(ge=1, le=10_000)] = 1_000,
+    level: Annotated[int, Query(description="As in `logging`: 20 is INFO.")] = 0,
+    slug: str | None = None,
+    q: Annotated[str, Query(description="In the message.")] = "",
+) -> Response:
+    """Return log records of a flow run as JSON lines (shapes 5), in order."""
+    place = _place(after)
+    found = store.read(lambda tx: list(logs.read_log_lines(tx, id, place, limit)))
+    lines = []
+    for epoch, line in found:
+        record = msgspec.json.decode(line)
+        if record.get("level", 0) < level or (slug is not None and record.get("slug", "") != slug):
+            continue
+        if q and q.lower() not in record.get("message", "").lower():
+            continue
+        moment = datetime.fromtimestamp(record.get("ts", 0) / 1e6, UTC)
+        lines.append(msgspec.json.encode({**record, "epoch": epoch, "flow_run_id": id, "ts": moment}) + b"\n")
+    last = f"{found[-1][0]}.{msgspec.json.decode(found[-1][1])['lseq']}" if found else after
+    return Response(b"".join(lines), media_type="application/x-ndjson", headers={"X-Next-After": last})
+
+
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _time(text: str, name: str) -> datetime | None:
+    """Return the time that a text names: ISO 8601, or how long ago."""
+    if not text:
+        return None
+    unit = _UNITS.get(text[-1])
+    try:
+        if unit is not None:
+            return datetime.now(UTC) - timedelta(**{unit: float(text[:-1])})
+        found = datetime.fromisoformat(text)
+    except (ValueError, OverflowError):
+        raise Problem(
+            422, "invalid-request", f"{name}={text!r} is no time. Write 24h, or 2026-01-31."
+        ) from None
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+
+
+def _place(text: str) -> tuple[int, int]:
+    epoch, _, lseq = text.partition(".")
+    try:
+        return (int(epoch), int(lseq)) if text else (0, 0)
+    except ValueError:
+        raise Problem(422, "invalid-request", f"after={text!r} is no place. Write EPOCH.LSEQ.") from None

@@ -1,0 +1,69 @@
+"""What people's routes have in common: the page that is asked for, and how they reach the store."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from typing import Annotated, TypeVar
+
+from fastapi import Depends, Path, Query, Request
+
+from tenuto.server.api.problems import Problem
+from tenuto.server.domain.access import Principal
+from tenuto.server.store.sql.database import Database, Transaction
+from tenuto.server.store.sql.pages import PageRequest
+
+__all__ = ["PageOf", "PathId", "Store", "StoreOf", "User"]
+
+T = TypeVar("T")
+
+
+class Store:
+    """
+    The store, for one request.
+
+    Routes that are not `async` run in a thread of their own, and may wait for it.
+    """
+
+    def __init__(self, request: Request) -> None:
+        self._database: Database = request.app.state.database
+        self.principal: Principal = request.state.principal
+        self._request = request
+
+    def read(self, work: Callable[[Transaction], T]) -> T:
+        """Do work that only reads."""
+        return self._database.read(work)
+
+    def write(self, work: Callable[[Transaction], T]) -> T:
+        """Do work in a transaction."""
+        return self._database.write(work)
+
+    def url(self, path: str) -> str:
+        """Return the link to a page."""
+        settings = self._request.app.state.settings
+        base = settings.public_url or str(self._request.base_url)
+        return base.rstrip("/") + path
+
+
+def page_request(
+    limit: Annotated[int, Query(ge=1, le=200, description="Rows of a page.")] = 50,
+    cursor: Annotated[str, Query(description="`next_cursor` of the page before.")] = "",
+    sort: Annotated[str, Query(description="A column, `-` before it for the highest first.")] = "",
+    count: Annotated[bool, Query(description="Count all rows.")] = False,
+) -> PageRequest:
+    """Return the page that a request asks for."""
+    return PageRequest(limit=limit, cursor=cursor, sort=sort, count=count)
+
+
+def path_id(id: Annotated[str, Path(description="A UUID.")]) -> str:
+    """Return an id of a path in its one form."""
+    try:
+        return str(uuid.UUID(id))
+    except ValueError:
+        raise Problem(404, "not-found", f"{id!r} is no id: ids are UUIDs.") from None
+
+
+StoreOf = Annotated[Store, Depends(Store)]
+PageOf = Annotated[PageRequest, Depends(page_request)]
+PathId = Annotated[str, Depends(path_id)]
+User = Principal
