@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 from fastapi import APIRouter, FastAPI
 
 from tenuto import __version__
-from tenuto.server.api import flow_runs, flows, health, problems, projects, workers
+from tenuto.server.api import flow_runs, flows, health, problems, projects, streams, workers
 from tenuto.server.api.access import Access
+from tenuto.server.api.hub import Hub
 from tenuto.server.api.routing import check_permissions
 from tenuto.server.settings import Settings
 from tenuto.server.store.sql.database import Database
@@ -19,6 +24,7 @@ _ROUTERS = (
     flows.groups,
     flows.versions,
     flow_runs.router,
+    streams.router,
     workers.router,
 )
 
@@ -35,7 +41,16 @@ def make_app(settings: Settings, database: Database, loopback_key: str = "") -> 
     Raises:
         RuntimeError: when a route declares no permission.
     """
+    hub = Hub(database)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        following = asyncio.create_task(hub.run())
+        yield
+        following.cancel()
+
     app = FastAPI(
+        lifespan=lifespan,
         title="Tenuto",
         version=__version__,
         root_path=settings.base_path,
@@ -46,11 +61,13 @@ def make_app(settings: Settings, database: Database, loopback_key: str = "") -> 
     app.state.settings = settings
     app.state.database = database
     app.state.access = Access(database, loopback_key, is_open=not settings.auth)
+    app.state.hub = hub
     app.state.is_draining = False
     problems.install(app)
     api = APIRouter(prefix="/api/v1")
     for router in _ROUTERS:
         api.include_router(router)
+    api.include_router(streams.sockets)
     app.include_router(health.router)
     app.include_router(api)
     check_permissions(app)

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import secrets
+import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -27,6 +28,7 @@ from tenuto.server.store.sql.opening import open_database
 __all__ = ["AddressInUse", "KeyNeeded", "loopback_key", "serve"]
 
 _FINISH_SECONDS = 10
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class AddressInUse(PrefectException, OSError):
@@ -118,10 +120,23 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         self._on_ready()
 
-    def handle_exit(self, sig: int, frame: Any) -> None:
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Take signals as requests to stop. Uvicorn's own would end the process by them, after serving."""
+        before = {number: signal.signal(number, self._told_to_stop) for number in _STOP_SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _told_to_stop(self, number: int, frame: Any) -> None:
+        """Finish what was begun; told twice, drop it."""
+        self.force_exit = self.should_exit
+        self.should_exit = True
         app: Any = self.config.app
         app.state.is_draining = True
-        super().handle_exit(sig, frame)
+        app.state.hub.close()
 
 
 @contextmanager

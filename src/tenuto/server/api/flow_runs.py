@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 from fastapi import Depends, Query, Request, Response
@@ -16,8 +16,9 @@ from tenuto.server.api.routing import asks, new_router
 from tenuto.server.domain.access import Permission
 from tenuto.server.store.sql import flow_runs, logs, runs
 from tenuto.server.store.sql.flow_runs import RunFilter
+from tenuto.server.store.sql.stream import moment_of
 
-__all__ = ["router"]
+__all__ = ["LogFilter", "log_lines", "place_of_logs", "router"]
 
 router = new_router("/flow-runs", tags=["flow runs"])
 
@@ -213,19 +214,52 @@ def list_logs(
     q: Annotated[str, Query(description="In the message.")] = "",
 ) -> Response:
     """Return log records of a flow run as JSON lines (shapes 5), in order."""
-    place = _place(after)
+    place = place_of_logs(after)
     found = store.read(lambda tx: list(logs.read_log_lines(tx, id, place, limit)))
-    lines = []
+    last, lines = log_lines(id, found, LogFilter(level, slug, q))
+    following = f"{last[0]}.{last[1]}" if found else after
+    return Response(lines, media_type="application/x-ndjson", headers={"X-Next-After": following})
+
+
+class LogFilter(NamedTuple):
+    """Which log records are wanted: of a level or higher, of one task, with a text in the message."""
+
+    level: int = 0
+    slug: str | None = None
+    text: str = ""
+
+    def passes(self, record: dict[str, Any]) -> bool:
+        """Say whether a record is wanted."""
+        if record.get("level", 0) < self.level:
+            return False
+        if self.slug is not None and record.get("slug", "") != self.slug:
+            return False
+        return self.text.lower() in record.get("message", "").lower()
+
+
+def log_lines(
+    run_id: str, found: list[tuple[int, bytes]], wanted: LogFilter
+) -> tuple[tuple[int, int], bytes]:
+    """Return the place of the last of some stored records, and those that are wanted as JSON lines."""
+    lines, place = [], (0, 0)
     for epoch, line in found:
         record = msgspec.json.decode(line)
-        if record.get("level", 0) < level or (slug is not None and record.get("slug", "") != slug):
-            continue
-        if q and q.lower() not in record.get("message", "").lower():
-            continue
-        moment = datetime.fromtimestamp(record.get("ts", 0) / 1e6, UTC)
-        lines.append(msgspec.json.encode({**record, "epoch": epoch, "flow_run_id": id, "ts": moment}) + b"\n")
-    last = f"{found[-1][0]}.{msgspec.json.decode(found[-1][1])['lseq']}" if found else after
-    return Response(b"".join(lines), media_type="application/x-ndjson", headers={"X-Next-After": last})
+        place = (epoch, record["lseq"])
+        if wanted.passes(record):
+            moment = moment_of(record.get("ts", 0))
+            lines.append(
+                msgspec.json.encode({**record, "epoch": epoch, "flow_run_id": run_id, "ts": moment}) + b"\n"
+            )
+    return place, b"".join(lines)
+
+
+def place_of_logs(text: str) -> tuple[int, int]:
+    """Return epoch and number of the last record that is known, of `EPOCH.LSEQ`."""
+    epoch, _, lseq = text.partition(".")
+    try:
+        return (int(epoch), int(lseq)) if text else (0, 0)
+    except ValueError:
+        raise Problem(422, "invalid-request", f"after={text!r} is no place. Write EPOCH.LSEQ.") from None
 
 
 def _parts(text: str) -> list[str]:
@@ -246,11 +280,3 @@ def _time(text: str, name: str) -> datetime | None:
             422, "invalid-request", f"{name}={text!r} is no time. Write 24h, or 2026-01-31."
         ) from None
     return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
-
-
-def _place(text: str) -> tuple[int, int]:
-    epoch, _, lseq = text.partition(".")
-    try:
-        return (int(epoch), int(lseq)) if text else (0, 0)
-    except ValueError:
-        raise Problem(422, "invalid-request", f"after={text!r} is no place. Write EPOCH.LSEQ.") from None
