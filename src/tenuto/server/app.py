@@ -5,12 +5,25 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
 
 from fastapi import APIRouter, FastAPI
 
 from tenuto import __version__
-from tenuto.server.api import flow_runs, flows, health, problems, projects, streams, workers
+from tenuto.server.api import (
+    agents,
+    flow_runs,
+    flows,
+    health,
+    keys,
+    overview,
+    problems,
+    projects,
+    streams,
+    workers,
+)
 from tenuto.server.api.access import Access
+from tenuto.server.api.guards import Guards
 from tenuto.server.api.hub import Hub
 from tenuto.server.api.routing import check_permissions
 from tenuto.server.settings import Settings
@@ -24,6 +37,10 @@ _ROUTERS = (
     flows.groups,
     flows.versions,
     flow_runs.router,
+    agents.router,
+    keys.router,
+    keys.roles,
+    overview.router,
     streams.router,
     workers.router,
 )
@@ -64,6 +81,7 @@ def make_app(settings: Settings, database: Database, loopback_key: str = "") -> 
     app.state.hub = hub
     app.state.is_draining = False
     problems.install(app)
+    app.add_middleware(Guards, allowed_hosts=_hosts(settings))
     api = APIRouter(prefix="/api/v1")
     for router in _ROUTERS:
         api.include_router(router)
@@ -72,3 +90,10 @@ def make_app(settings: Settings, database: Database, loopback_key: str = "") -> 
     app.include_router(api)
     check_permissions(app)
     return app
+
+
+def _hosts(settings: Settings) -> list[str]:
+    """Return the names that a server goes by, beside those of loopback."""
+    public = urlsplit(settings.public_url).hostname
+    named = [settings.host] if settings.host not in ("0.0.0.0", "::") else []
+    return [*named, *([public] if public else []), *settings.allowed_hosts]

@@ -6,15 +6,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
-from fastapi import Depends, Query, Request, Response
-from pydantic import Field
+from fastapi import Depends, Header, Query, Request, Response
+from pydantic import BaseModel, Field
 
 from tenuto.server.api.models import EventOut, FlowRunOut, Given, Listed, StateOut, TaskRunOut, listed
 from tenuto.server.api.problems import Problem
 from tenuto.server.api.requests import PageOf, PathId, StoreOf
 from tenuto.server.api.routing import asks, new_router
 from tenuto.server.domain.access import Permission
-from tenuto.server.store.sql import flow_runs, logs, runs
+from tenuto.server.store.sql import flow_runs, logs, new_runs, runs
 from tenuto.server.store.sql.flow_runs import RunFilter
 from tenuto.server.store.sql.stream import moment_of
 
@@ -81,6 +81,39 @@ class StateChange(Given):
     with_tasks: bool = Field(False, description="Task runs that have not finished get it, too.")
 
 
+class NewFlowRun(Given):
+    """A flow run to be made: of a version, of a flow, or of a flow by its names."""
+
+    flow_id: str | None = None
+    flow_group_id: str | None = None
+    project: str | None = None
+    flow: str | None = None
+    name: str = ""
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    labels: list[str] | None = None
+    context: dict[str, Any] = Field(default_factory=dict)
+    run_config: dict[str, Any] | None = None
+    scheduled_start_time: datetime | None = Field(None, description="Default: now.")
+    parent_flow_run_id: str | None = None
+    parent_task_run_id: str | None = None
+    allow_extra: bool = Field(False, description="Let through parameters that the flow does not have.")
+
+
+class AgentsThere(BaseModel):
+    """Whether somebody takes a run."""
+
+    healthy_matching: int
+    message: str
+
+
+class FlowRunMade(BaseModel):
+    """A flow run that was made."""
+
+    flow_run: FlowRunOut
+    url: str
+    agents: AgentsThere
+
+
 class Named(Given):
     """A new name."""
 
@@ -91,6 +124,26 @@ class Named(Given):
 def list_flow_runs(store: StoreOf, page: PageOf, wanted: FilterOf) -> Any:
     """List flow runs, the newest first."""
     return listed(store.read(lambda tx: flow_runs.list_flow_runs(tx, wanted, page)), FlowRunOut.of)
+
+
+@router.post("", response_model=FlowRunMade, status_code=201, **asks(Permission.RUN))
+def create_flow_run(
+    store: StoreOf,
+    body: NewFlowRun,
+    response: Response,
+    idempotency_key: Annotated[str | None, Header(max_length=500)] = None,
+) -> Any:
+    """Make a flow run; the answer says whether an agent is there that takes it."""
+    wanted = new_runs.Wanted(**body.model_dump(), idempotency_key=idempotency_key, by=store.principal.name)
+    made = store.write(lambda tx: new_runs.create_flow_run(tx, wanted))
+    if not made.created:
+        response.status_code = 200
+        response.headers["Idempotent-Replay"] = "true"
+    return {
+        "flow_run": get_flow_run(store, made.id),
+        "url": store.url(f"/flow-run/{made.id}"),
+        "agents": {"healthy_matching": made.healthy_matching, "message": made.message},
+    }
 
 
 @router.get("/{id}", response_model=FlowRunOut, **asks(Permission.READ))
