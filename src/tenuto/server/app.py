@@ -19,6 +19,7 @@ from tenuto.server.api import (
     overview,
     problems,
     projects,
+    schedules,
     streams,
     workers,
 )
@@ -36,6 +37,8 @@ _ROUTERS = (
     projects.router,
     flows.groups,
     flows.versions,
+    schedules.groups,
+    schedules.router,
     flow_runs.router,
     agents.router,
     keys.router,
@@ -79,6 +82,7 @@ def make_app(settings: Settings, database: Database, loopback_key: str = "") -> 
     app.state.database = database
     app.state.access = Access(database, loopback_key, is_open=not settings.auth)
     app.state.hub = hub
+    app.state.services = []
     app.state.is_draining = False
     problems.install(app)
     app.add_middleware(Guards, allowed_hosts=_hosts(settings))

@@ -20,6 +20,7 @@ from tenuto._base.files import ensure_private_dir, write_atomic
 from tenuto.exceptions import PrefectException
 from tenuto.journal.process import this_process
 from tenuto.server.app import make_app
+from tenuto.server.services.running import running_services
 from tenuto.server.settings import Settings
 from tenuto.server.store.sql.database import Database
 from tenuto.server.store.sql.keys import has_keys
@@ -79,6 +80,8 @@ def serve(settings: Settings, on_ready: Callable[[Running], None]) -> None:
         database = stack.enter_context(open_database(settings))
         key = _key_for(settings, database)
         app = make_app(settings, database, key)
+        if settings.services:
+            app.state.services = stack.enter_context(running_services(database, settings.timings))
         running = Running(_url(settings, listening), key)
         if settings.is_loopback:
             stack.enter_context(_told_at_home(settings.home, running))

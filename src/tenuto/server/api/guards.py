@@ -1,5 +1,5 @@
 """
-What every request passes before a route looks at it: to whom it is addressed, where it is from, how long it is.
+What every request passes before a route looks at it: whom it is for, where it is from, how long it is.
 
 A page of another site that the user's browser shows must neither read from a server on loopback, by a name
 that leads there (S-4), nor have it do anything (S-5).
@@ -105,7 +105,7 @@ def _bounded(scope: Scope, receive: Receive, send: Send) -> tuple[Receive, Send]
     """
     Return how an application reads and answers a request whose body has a limit.
 
-    A longer one is cut off there, and whatever the application makes of that, the answer is that it is too long.
+    A longer one is cut off there; whatever the application makes of that, the answer is that it is too long.
     """
     size = 0
     is_told = False
