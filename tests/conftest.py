@@ -16,6 +16,8 @@ import pytest
 if TYPE_CHECKING:
     import psutil
 
+    from tests.fakes.postgres import PostgresServer
+
 # How long a thread or process that a test has told to end may take over it.
 ENDING_SECONDS_MAX = 2.0
 
@@ -60,6 +62,22 @@ def nothing_left_running() -> Iterator[None]:
         children = left_children(children_before)
     texts = [ended(child) for child in children]
     assert not texts, f"The test left these processes: {texts}"
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator["PostgresServer"]:
+    """Give the PostgreSQL server that all tests share; each uses a database of its own."""
+    from tests.fakes.postgres import postgres_server
+
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres: "PostgresServer") -> Iterator[str]:
+    """Give the URL of a new database."""
+    with postgres.database() as url:
+        yield url
 
 
 @pytest.fixture(autouse=True)

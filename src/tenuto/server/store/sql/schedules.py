@@ -96,7 +96,8 @@ def make_runs(transaction: Transaction, schedule: ActiveSchedule, events: Sequen
     made = []
     for event in events:
         key = {"schedule_id": schedule.id, "clock_key": clock_key(event), "at": event.instant}
-        if not connection.execute(insert.values(key).on_conflict_do_nothing()).rowcount:
+        is_new = insert.values(key).on_conflict_do_nothing().returning(_TIME.c.at)
+        if connection.execute(is_new).first() is None:
             continue  # It has its run, by this server or another one.
         failpoint("scheduler.between")
         labels = labels_for(event.labels, None, group["labels"], group["run_config"], flow["labels"])

@@ -32,7 +32,7 @@ def hold_service(transaction: Transaction, name: str, owner: str, lease: timedel
         },
         where=sa.or_(table.c.owner == owner, table.c.until < now),
     )
-    return transaction.connection.execute(statement).rowcount > 0
+    return transaction.connection.execute(statement.returning(table.c.name)).first() is not None
 
 
 def begin_server(transaction: Transaction) -> str:
