@@ -16,7 +16,7 @@ def modules(prefix: str = "tenuto") -> Iterator[str]:
     package = importlib.import_module(prefix)
     yield prefix
     for found in pkgutil.walk_packages(package.__path__, prefix + "."):
-        if not found.name.endswith("__main__"):
+        if not found.name.endswith(("__main__", ".migrations.env")):
             yield found.name
 
 
