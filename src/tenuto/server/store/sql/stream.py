@@ -166,6 +166,8 @@ class RunStream:
         elif kind is Kind.ARTIFACT:
             self._artifacts.append({**event.data, "task_run_id": task_id, "seq": self.seq + 1})
         elif kind is Kind.INCOMPLETE and event.state:
+            if self.state == "Pending":
+                self.state = "Running"  # That it began was not recorded: what has an end has begun.
             self._apply_run_state(event, by, moment, pseq)
         self.seq += 1
         if payload is None:
