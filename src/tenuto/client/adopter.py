@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from tenuto._base.logging import get_logger
 from tenuto.client.http import HttpClient, Wait
 from tenuto.client.shipper import RunShipper, Step
@@ -10,7 +12,7 @@ from tenuto.journal.shipment import unshipped_runs
 
 __all__ = ["Adopter"]
 
-# At once; each holds two files open. Those that have ended come and go.
+# At once; each holds a file open. Those that have ended come and go.
 _ACTIVE_MAX = 100
 
 
@@ -23,6 +25,7 @@ class Adopter:
         client: of the server.
         wait: is called before a request is sent again; False ends that.
         follows: whether runs that go on are shipped, too, if their own process does not: for one that lasts.
+        on_refused: is told of each run that the server will not have.
 
     Attributes:
         shipped: how many runs the server has completely by this.
@@ -31,7 +34,15 @@ class Adopter:
         going_on: folders' names of the runs that were passed over, because they go on or others ship them.
     """
 
-    def __init__(self, home: Home, client: HttpClient, wait: Wait, *, follows: bool = False) -> None:
+    def __init__(
+        self,
+        home: Home,
+        client: HttpClient,
+        wait: Wait,
+        *,
+        follows: bool = False,
+        on_refused: Callable[[RunShipper], None] | None = None,
+    ) -> None:
         self.shipped = self.events = self.logs = 0
         self.refused: dict[str, str] = {}
         self.going_on: list[str] = []
@@ -39,6 +50,7 @@ class Adopter:
         self._client = client
         self._wait = wait
         self._follows = follows
+        self._on_refused = on_refused
         self._waiting: list[str] = []
         self._active: dict[str, RunShipper] = {}
 
@@ -95,6 +107,8 @@ class Adopter:
             self.going_on.append(name)
         elif shipper.refusal:
             self.refused[name] = shipper.refusal
+            if self._on_refused is not None:
+                self._on_refused(shipper)
         else:
             self.shipped += 1
         return False

@@ -17,7 +17,6 @@ from typing import Any
 
 import msgspec
 
-from tenuto._base.logging import get_logger
 from tenuto.client.http import HttpClient, NotFound, NotPermitted, RequestRefused, Wait
 from tenuto.journal.event import Event, Header
 from tenuto.journal.home import Home, is_uuid
@@ -75,6 +74,7 @@ class RunShipper:
         has_backlog: whether the last step sent as much as fits, so that more is waiting.
         is_closed: whether nothing is written to its files any more; set by who knows.
         refusal: why the server will not have the run; empty while it does.
+        is_foreseen: whether that is in order, for it is not, or no longer, this process's to report.
     """
 
     def __init__(self, home: Home, folder: Path, client: HttpClient, wait: Wait, *, follows: bool) -> None:
@@ -83,6 +83,7 @@ class RunShipper:
         self.has_backlog = False
         self.is_closed = False
         self.refusal = ""
+        self.is_foreseen = False
         self._home = home
         self._client = client
         self._wait = wait
@@ -120,9 +121,7 @@ class RunShipper:
         return bool(self._token)
 
     def close(self) -> None:
-        """Let go of the files, and of the run for others."""
-        self._event_tail.close()
-        self._log_tail.close()
+        """Let go of the run, for others."""
         self._lock.release()
 
     def _step(self) -> Step:
@@ -261,9 +260,7 @@ class RunShipper:
 
     def _give_up(self, refusal: str, *, is_foreseen: bool = False) -> Step:
         """Note that the run needs no shipping any more, because the server has it or will not have it."""
-        self.refusal = refusal
-        if refusal and not is_foreseen:
-            get_logger("Shipper").warning("Run %s is not sent to the server: %s", self.folder.name, refusal)
+        self.refusal, self.is_foreseen = refusal, is_foreseen
         mark_shipped(self._home, self.folder.name, refusal)
         return Step.DONE
 

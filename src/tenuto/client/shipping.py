@@ -21,6 +21,7 @@ from tenuto.exceptions import AuthorizationError, ClientError, ConfigurationErro
 from tenuto.journal.home import Home
 
 if TYPE_CHECKING:
+    from tenuto.client.shipper import RunShipper
     from tenuto.journal.recorder import Recorder
 
 __all__ = ["AdoptionThread", "shipped"]
@@ -118,7 +119,7 @@ class _RunThread(_Thread):
 
         client = HttpClient(configured_server)
         own = RunShipper(self._home, self._folder, client, self._wait, follows=True)
-        adopter = Adopter(self._home, client, self._wait)
+        adopter = Adopter(self._home, client, self._wait, on_refused=warn_of)
         looked = False
         try:
             while True:
@@ -126,6 +127,7 @@ class _RunThread(_Thread):
                 own.is_closed = ending = self._ending.is_set()
                 done = own.step()
                 if done is Step.DONE:
+                    warn_of(own)
                     return
                 if done is Step.SENT and (ending or own.has_backlog):
                     continue
@@ -142,6 +144,14 @@ class _RunThread(_Thread):
             own.close()
             adopter.close()
             client.close()
+
+
+def warn_of(shipper: RunShipper) -> None:
+    """Say, once for each run, that the server will not have it."""
+    if shipper.refusal and not shipper.is_foreseen:
+        get_logger("Shipper").warning(
+            "Run %s is not sent to the server: %s", shipper.folder.name, shipper.refusal
+        )
 
 
 class AdoptionThread(_Thread):
@@ -168,7 +178,7 @@ class AdoptionThread(_Thread):
         from tenuto.client.http import HttpClient
 
         client = HttpClient(self._find)
-        adopter = Adopter(self._home, client, self._wait, follows=True)
+        adopter = Adopter(self._home, client, self._wait, follows=True, on_refused=warn_of)
         next_look = 0.0
         try:
             while not self._ending.is_set():

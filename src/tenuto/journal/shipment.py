@@ -185,10 +185,7 @@ def close_if_gone(journal: Path) -> bool:
     if first is None or first.header is None or is_underway(first.header):
         return False
     tail = event_tail(journal)
-    try:
-        view = fold(entry.content for entry in tail)
-    finally:
-        tail.close()
+    view = fold(entry.content for entry in tail)
     if view.is_finished or view.state in WAITING_STATES:
         return False
     incomplete = view.incomplete or (_DAMAGED if tail.is_damaged else "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO, Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from tenuto.journal.event import Event, decode_line
 from tenuto.journal.logs import LogLine, decode_log_line
@@ -38,7 +38,6 @@ class Tail(Generic[T]):
         self.is_damaged = False
         """Whether a whole line was found that is wrong: what follows it is not believed."""
         self._decode = decode
-        self._file: BinaryIO | None = None
         self._begin()
 
     def _begin(self) -> None:
@@ -92,24 +91,17 @@ class Tail(Generic[T]):
         self._lines = []
         self._read_bytes = self.offset
 
-    def close(self) -> None:
-        """Let go of the file."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-
     def _read_on(self) -> bool:
         """Read until there is at least one line more; say whether there is."""
-        if self._file is None:
-            try:
-                self._file = open(self.path, "rb")  # noqa: SIM115  # for as long as the tail is followed
-            except OSError:
-                return False
-        # A line without an end is read again the next time: its writer may finish it, or take it back.
-        self._file.seek(self._read_bytes)
         parts: list[bytes] = []
-        while (data := self._file.read(_READ_BYTES)) and b"\n" not in data:
-            parts.append(data)
+        try:
+            with open(self.path, "rb") as file:
+                # A line without an end is read again later: its writer may finish it, or take it back.
+                file.seek(self._read_bytes)
+                while (data := file.read(_READ_BYTES)) and b"\n" not in data:
+                    parts.append(data)
+        except OSError:
+            return False
         whole, newline, _ = b"".join([*parts, data]).rpartition(b"\n")
         self._lines = (whole + newline).splitlines(keepends=True)[::-1] if newline else []
         self._read_bytes += len(whole) + len(newline)

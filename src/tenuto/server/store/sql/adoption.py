@@ -157,7 +157,7 @@ def _flow_of(
             version=(version or 0) + 1,
             # Nobody has registered it: it can be looked at, and not be run by the server.
             archived=True,
-            serialized=dict(graph or {}),
+            **_described(graph or {}),
             digest=header.graph_sha256,
             source_path=header.source_path,
             source_sha256=header.source_sha256,
@@ -179,10 +179,20 @@ def _fill_in(transaction: Transaction, flow_id: str, header: Header, graph: Mapp
     if has_graph or not graph or digest != header.graph_sha256:
         return bool(has_graph)
     transaction.connection.execute(
-        sa.update(flow).where(flow.c.id == flow_id).values(serialized=dict(graph), updated=transaction.now)
+        sa.update(flow).where(flow.c.id == flow_id).values(**_described(graph), updated=transaction.now)
     )
     announce(transaction, "flow", flow_id)
     return True
+
+
+def _described(graph: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the columns of a version of a flow that its graph tells, as when it is registered."""
+    return {
+        "serialized": dict(graph),
+        "storage": graph.get("storage"),
+        "run_config": graph.get("run_config"),
+        "parameters": list(graph.get("parameters") or ()),
+    }
 
 
 def _find_or_make(
