@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["file_lock", "try_lock"]
+__all__ = ["file_lock", "try_lock", "unlock"]
 
 
 @contextmanager
@@ -53,6 +53,13 @@ if sys.platform == "win32":
             return False
         return True
 
+    def unlock(descriptor: int) -> None:
+        """Let go of what `try_lock` has taken."""
+        import msvcrt
+
+        os.lseek(descriptor, 1 << 30, os.SEEK_SET)
+        msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
+
 else:
 
     def _lock(descriptor: int) -> None:
@@ -64,8 +71,8 @@ else:
         """
         Take the lock of an open file unless somebody has it; say whether it was taken.
 
-        It holds until the file is closed, here and in all processes that were forked meanwhile. It hinders
-        nobody from reading or writing.
+        It holds until `unlock`, or until the file is closed, here and in all processes that were forked
+        meanwhile. It hinders nobody from reading or writing.
         """
         import fcntl
 
@@ -74,3 +81,9 @@ else:
         except BlockingIOError:
             return False
         return True
+
+    def unlock(descriptor: int) -> None:
+        """Let go of what `try_lock` has taken."""
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_UN)

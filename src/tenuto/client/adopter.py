@@ -78,7 +78,7 @@ class Adopter:
 
         Raises:
             ServerUnreachable: when `wait` has given up.
-            NotPermitted: when the key is not the right one.
+            RequestRefused: when the server will not speak to us, whatever the run.
         """
         if self._waiting and len(self._active) < _ACTIVE_MAX:
             name = self._waiting.pop()

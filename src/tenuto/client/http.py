@@ -18,7 +18,15 @@ from tenuto._base.masking import register_secret
 from tenuto.client.configured import ServerAddress
 from tenuto.exceptions import AuthorizationError, ClientError, ObjectNotFoundError
 
-__all__ = ["HttpClient", "NotFound", "NotPermitted", "RequestRefused", "ServerUnreachable", "Wait"]
+__all__ = [
+    "HttpClient",
+    "NoServer",
+    "NotFound",
+    "NotPermitted",
+    "RequestRefused",
+    "ServerUnreachable",
+    "Wait",
+]
 
 TIMEOUT_SECONDS = 10.0
 BACKOFF_SECONDS = (0.1, 15.0)
@@ -29,6 +37,15 @@ _LATER = frozenset({429, 502, 503, 504})
 Wait = Callable[[float], bool]
 """Waits for so many seconds before the next try; False: give up."""
 Find = Callable[[], ServerAddress | None]
+
+
+class NoServer(ClientError):
+    """Nothing says which server to speak to, and none runs on this machine."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "No server is configured. Start one with: tenuto server start; or set cloud.api to its URL."
+        )
 
 
 class ServerUnreachable(ClientError):
@@ -81,15 +98,13 @@ class HttpClient:
         timeout: seconds for one request.
 
     Raises:
-        ValueError: if there is no server.
+        NoServer: if there is none.
     """
 
     def __init__(self, find: Find, timeout: float = TIMEOUT_SECONDS) -> None:
         address = find()
         if address is None:
-            raise ValueError(
-                "No server is configured. Start one with: tenuto server start; or set cloud.api."
-            )
+            raise NoServer
         self._find = find
         self._pool = urllib3.PoolManager(
             maxsize=2, retries=False, timeout=urllib3.Timeout(connect=timeout, read=timeout)
@@ -157,7 +172,11 @@ class HttpClient:
             raise ServerUnreachable(url, str(what).rstrip("."), is_refused=True)
         if not 200 <= answer.status < 300:
             raise _refusal(answer.status, _decoded(answer.data), method, path)
-        return json.loads(answer.data) if answer.data else {}
+        try:
+            return json.loads(answer.data) if answer.data else {}
+        except ValueError as error:
+            detail = f"What answers at {url} is no Tenuto server. Correct the setting cloud.api."
+            raise RequestRefused(answer.status, "", detail, {}) from error
 
     def close(self) -> None:
         """Close the connections."""

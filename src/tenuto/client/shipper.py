@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from tenuto.client.http import HttpClient, NotFound, NotPermitted, RequestRefused, Wait
+from tenuto.client.http import HttpClient, NotFound, RequestRefused, Wait
 from tenuto.journal.event import Event, Header
 from tenuto.journal.home import Home, is_uuid
 from tenuto.journal.logs import LogLine
@@ -44,6 +44,9 @@ LOGS_BYTES_MAX = 2 << 20
 # After its last state a run still writes lines to its log; so long a silence is their end.
 QUIET_SECONDS = 2.0
 _LOSSES_MAX = 3
+# What the server says of a run, and will say again; other refusals are about something else.
+_FOR_GOOD = ("conflict", "illegal", "invalid-request", "payload-too-large", "gap")
+_IN_ORDER = ("already-exists", "fenced")
 
 
 class Step(Enum):
@@ -105,13 +108,11 @@ class RunShipper:
 
         Raises:
             ServerUnreachable: when `wait` has given up.
-            NotPermitted: when the key is not the right one.
+            RequestRefused: when the server will not speak to us, whatever the run.
             OSError: when a file cannot be read or written.
         """
         try:
             return self._step()
-        except NotPermitted:
-            raise
         except RequestRefused as error:
             return self._refused(error)
 
@@ -165,6 +166,10 @@ class RunShipper:
                     if error.status != 413:
                         raise
                     # Too large for the server: the run itself is worth more than its picture.
+        if "token" not in answer:
+            raise RequestRefused(
+                200, "", "What answers is no Tenuto server. Correct the setting cloud.api.", {}
+            )
         self._token = str(answer["token"])
         self._event_tail.go_to(int(answer["acked"]))
         self._log_tail.go_to(int(answer["logs_acked"]))
@@ -256,7 +261,9 @@ class RunShipper:
             self._losses += 1
             if self._losses < _LOSSES_MAX:
                 return Step.SENT
-        return self._give_up(str(error), is_foreseen=error.slug in ("fenced", "already-exists"))
+        if error.slug in (*_FOR_GOOD, *_IN_ORDER):
+            return self._give_up(str(error), is_foreseen=error.slug in _IN_ORDER)
+        raise error
 
     def _give_up(self, refusal: str, *, is_foreseen: bool = False) -> Step:
         """Note that the run needs no shipping any more, because the server has it or will not have it."""

@@ -29,6 +29,8 @@ __all__ = ["AdoptionThread", "shipped"]
 FLUSH_SECONDS = 0.2
 # For which the end of a run waits at most for the rest to be sent.
 FINISH_SECONDS = 2.0
+# Between two tries where another process ships the run, or the server makes mistakes.
+LATER_SECONDS = 2.0
 LOOK_SECONDS = 10.0
 
 
@@ -136,7 +138,7 @@ class _RunThread(_Thread):
                 if not looked and own.is_announced:
                     looked = True
                     adopter.look()
-                end = time.monotonic() + FLUSH_SECONDS
+                end = time.monotonic() + (LATER_SECONDS if done is Step.LATER else FLUSH_SECONDS)
                 while looked and not self._ending.is_set() and time.monotonic() < end and adopter.step():
                     pass
                 self._ending.wait(max(0.0, end - time.monotonic()))

@@ -16,7 +16,7 @@ import weakref
 from pathlib import Path
 
 from tenuto._base.files import ensure_private_dir, write_atomic
-from tenuto._base.locks import try_lock
+from tenuto._base.locks import try_lock, unlock
 from tenuto.journal.event import Event, Header, Kind, encode_line
 from tenuto.journal.fold import fold
 from tenuto.journal.home import Home, is_alive
@@ -137,6 +137,12 @@ class JournalLock:
     def release(self) -> None:
         """Let others take it."""
         if self._descriptor >= 0:
+            unlock(self._descriptor)
+            self.forget()
+
+    def forget(self) -> None:
+        """Close the file, in a process that was forked from the holder: the lock stays the holder's."""
+        if self._descriptor >= 0:
             descriptor, self._descriptor = self._descriptor, -1
             os.close(descriptor)
 
@@ -145,9 +151,9 @@ _locks: weakref.WeakSet[JournalLock] = weakref.WeakSet()
 
 
 def _forget_all() -> None:
-    # A child that lives on would hold what its parent has locked.
+    # A child that lives on would hold what its parent had locked when that was killed.
     for lock in list(_locks):
-        lock.release()
+        lock.forget()
 
 
 if hasattr(os, "register_at_fork"):
