@@ -12,7 +12,7 @@ from tenuto.configuration import config, home_path
 from tenuto.exceptions import ConfigurationError
 from tenuto.journal.process import ProcessIdentity, host_name, is_running
 
-__all__ = ["ServerAddress", "configured_server"]
+__all__ = ["ServerAddress", "configured_server", "is_down"]
 
 _LOOPBACK = ("127.0.0.1", "[::1]", "localhost")
 
@@ -83,6 +83,23 @@ def _logged_in_key(home: Path, url: str) -> str:
         if server.rstrip("/") == url and isinstance(access, dict):
             return str(access.get("api_key", ""))
     return ""
+
+
+def is_down(server: ServerAddress) -> bool:
+    """Say whether nobody listens where a server of this machine was; of others, only requests can tell."""
+    if not _is_loopback(server.url):
+        return False
+    import socket
+    from urllib.parse import urlsplit  # Late, as is the next: runs without a server need neither.
+
+    where = urlsplit(server.url)
+    try:
+        socket.create_connection((where.hostname, where.port or 80), timeout=1).close()
+    except ConnectionRefusedError:
+        return True
+    except (OSError, ValueError):
+        pass  # Whatever that is, the HTTP client tells it better.
+    return False
 
 
 def _is_loopback(url: str) -> bool:

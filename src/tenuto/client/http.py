@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import gzip
 import json
-import random
 from collections.abc import Callable
 from typing import Any
 
 import urllib3
 
 from tenuto._base.masking import register_secret
+from tenuto.client.backoff import backoff
 from tenuto.client.configured import ServerAddress
 from tenuto.exceptions import AuthorizationError, ClientError, ObjectNotFoundError
 
@@ -29,7 +29,6 @@ __all__ = [
 ]
 
 TIMEOUT_SECONDS = 10.0
-BACKOFF_SECONDS = (0.1, 15.0)
 _GZIP_FROM_BYTES = 16 << 10
 # Nothing is wrong with the request: the server, or what stands before it, cannot take it just now.
 _LATER = frozenset({429, 502, 503, 504})
@@ -132,7 +131,7 @@ class HttpClient:
             method, path: the path begins with `/api/v1`.
             body: JSON; the same bytes are sent by each try. A long one is compressed.
             token: of a lease, shown in place of the key.
-            wait: is called before each further try, with full-jitter back-off; None: there is none.
+            wait: is called before each further try, with the seconds of `backoff`; None: there is none.
 
         Raises:
             ServerUnreachable: when no try is left.
@@ -144,15 +143,13 @@ class HttpClient:
             if path.endswith("/adopt") and len(body) > _GZIP_FROM_BYTES:
                 headers["Content-Encoding"] = "gzip"
                 body = gzip.compress(body, 5, mtime=0)
-        delay = BACKOFF_SECONDS[0]
+        delays = backoff()
         while True:
             try:
                 return self._send(method, path, body, headers, token)
             except ServerUnreachable:
-                # Full jitter: those who were cut off together do not come back together.
-                if wait is None or not wait(random.uniform(0, delay)):
+                if wait is None or not wait(next(delays)):
                     raise
-                delay = min(delay * 2, BACKOFF_SECONDS[1])
                 found = self._find()
                 if found is not None and found != self.address:
                     self._take(found)

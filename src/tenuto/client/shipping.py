@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tenuto._base.logging import get_logger
-from tenuto.client.configured import ServerAddress, configured_server
+from tenuto.client.backoff import backoff
+from tenuto.client.configured import ServerAddress, configured_server, is_down
 from tenuto.exceptions import AuthorizationError, ClientError, ConfigurationError
 from tenuto.journal.home import Home
 
@@ -115,6 +116,11 @@ class _RunThread(_Thread):
             self.join(seconds)
 
     def _ship(self) -> None:
+        # The HTTP library costs a short run more than its tasks: it is loaded for a server that is there.
+        delays = backoff()
+        while (server := configured_server()) is None or is_down(server):
+            if not self._wait(next(delays)):
+                return
         from tenuto.client.adopter import Adopter
         from tenuto.client.http import HttpClient
         from tenuto.client.shipper import RunShipper, Step

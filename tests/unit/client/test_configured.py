@@ -1,13 +1,15 @@
 import json
+import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tenuto.client.configured import ServerAddress, configured_server
+from tenuto.client.configured import ServerAddress, configured_server, is_down
 from tenuto.configuration import config
 from tenuto.exceptions import ConfigurationError
 from tenuto.journal.process import this_process
+from tests.fakes.servers import free_port
 
 HERE = "http://127.0.0.1:4200"
 
@@ -101,3 +103,10 @@ def test_logins_that_cannot_be_read_are_told(home: Path) -> None:
     config.cloud.api = HERE
     with pytest.raises(ConfigurationError, match="auth.toml' cannot be used: it is not TOML"):
         configured_server()
+
+
+def test_only_a_server_of_this_machine_that_nobody_listens_for_is_known_to_be_down() -> None:
+    assert is_down(ServerAddress(f"http://127.0.0.1:{free_port()}"))
+    assert not is_down(ServerAddress("http://tenuto.invalid:4200"))
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        assert not is_down(ServerAddress(f"http://127.0.0.1:{listening.getsockname()[1]}"))

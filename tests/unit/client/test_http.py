@@ -110,17 +110,14 @@ def test_same_bytes_are_sent_again_while_the_server_says_later(
     assert len(wait.seconds) == 2
 
 
-def test_waits_grow_up_to_a_cap_and_are_never_twice_the_same() -> None:
+def test_server_that_is_down_is_tried_until_patience_ends() -> None:
     client = HttpClient(lambda: ServerAddress(f"http://127.0.0.1:{free_port()}"))
-    wait = Waits(200)
+    wait = Waits(5)
     with pytest.raises(ServerUnreachable) as refused:
         client.request("POST", "/x", wait=wait)
+    assert len(wait.seconds) == 6
     assert refused.value.is_refused
     assert "cannot be reached: Connection refused. Start it with: tenuto server start" in str(refused.value)
-    bounds = [min(0.1 * 2**number, 15.0) for number in range(201)]
-    assert all(0 <= seconds <= bound for seconds, bound in zip(wait.seconds, bounds, strict=True))
-    assert max(wait.seconds) > 7.5
-    assert len(set(wait.seconds)) > 190
 
 
 def test_without_patience_there_is_one_try(started: list[LocalServer]) -> None:
