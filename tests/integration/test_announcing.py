@@ -20,7 +20,7 @@ GRAPH = b'{"name":"announced","text":"\\u0000"}'
 
 def header(**fields: Any) -> dict[str, Any]:
     run_id = f"01910000-0000-7000-8000-{next(numbers):012x}"
-    defaults = {
+    defaults: dict[str, Any] = {
         "v": 1,
         "flow_run_id": run_id,
         "name": "n",

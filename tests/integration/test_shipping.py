@@ -10,6 +10,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -170,7 +171,9 @@ flow.run()
 """
 
 
-def test_run_that_goes_on_while_the_server_restarts_five_times_arrives_whole(tmp_path: Path) -> None:
+def test_run_that_goes_on_while_the_server_restarts_five_times_arrives_whole(
+    tmp_path: Path,
+) -> None:  # R-BE-188
     home, restarts = home_now(), 5
     with TenutoServer(home.path, port=free_port()) as server:
         running = subprocess.Popen([*program(PHASES, tmp_path), str(tmp_path), str(restarts + 1)])
@@ -179,7 +182,7 @@ def test_run_that_goes_on_while_the_server_restarts_five_times_arrives_whole(tmp
             run = home.run_ids()[0]
             known = 0
             for phase in range(restarts):
-                until(lambda known=known: len(stored_events(server, run)) > known, "events during the run")
+                until(partial(knows_more, server, run, known), "events during the run")
                 server.stop(signal.SIGKILL if phase % 2 else signal.SIGTERM)
                 known = len(stored_events(server, run))
                 (tmp_path / f"phase-{phase}").touch()
@@ -196,6 +199,11 @@ def test_run_that_goes_on_while_the_server_restarts_five_times_arrives_whole(tmp
         assert len(view.tasks) >= 40 * (restarts + 1)
         # Its own process kept a lease on it, which ended with it.
         assert server.rows("SELECT lease_until FROM flow_run") == [(None,)]
+
+
+def knows_more(server: TenutoServer, run: str, events: int) -> bool:
+    """Say whether a server has more events of a run than it had."""
+    return len(stored_events(server, run)) > events
 
 
 def test_run_is_not_held_up_by_a_server_that_is_down_and_arrives_when_it_starts() -> None:

@@ -71,7 +71,7 @@ class Store:
         """Return state, cause and end of the lease."""
         run = tables.flow_run
         query = sa.select(run.c.state, run.c.cause, run.c.lease_until)
-        return tuple(self.database.read(lambda t: t.connection.execute(query).one()))  # type: ignore[return-value]
+        return tuple(self.database.read(lambda t: t.connection.execute(query).one()))
 
     def tasks(self) -> dict[str, tuple[str, int]]:
         """Return state and number of the attempt of each task run."""
@@ -84,7 +84,7 @@ class Store:
         """Return version, graph and parameters of each flow."""
         flow = tables.flow
         query = sa.select(flow.c.version, flow.c.serialized, flow.c.parameters)
-        return [tuple(row) for row in self.database.read(lambda t: t.connection.execute(query).all())]  # type: ignore[misc]
+        return [tuple(row) for row in self.database.read(lambda t: t.connection.execute(query).all())]
 
 
 @pytest.fixture
@@ -170,7 +170,7 @@ def test_journal_of_a_killed_run_is_told_to_its_end_after_the_server_has_given_i
     assert store.tasks() == {"a-1": ("Success", 1), "b-1": ("Failed", 1)}
 
 
-def test_end_that_its_own_process_told_stays(store: Store) -> None:
+def test_end_that_its_own_process_told_stays(store: Store) -> None:  # R-BE-113
     token = store.adopt().token
     crashed = Event(kind=Kind.RUN_STATE, state="Failed", cause="crashed")
     store.report(token, 1, started(), state("Running"), crashed)
