@@ -30,6 +30,9 @@ about a run.
   runs/<flow run id>/1.journal      events of the run
   runs/<flow run id>/1.logs.jsonl   its log records
   runs/<flow run id>/kept/          its kept results, one file each: <task run id>.1
+  runs/<flow run id>/1.acked        number of the last event that a server has acknowledged
+  runs/<flow run id>/1.damaged      what stood behind the last whole event of a run that was closed
+  runs/.shipped/<flow run id>       a server has all of the run; a text in it says why it will not have it
   objects/ab/cdef…                  graphs and task sources, each once, named by their SHA-256
   cache/<SHA-256 of a key>.jsonl    which kept results of `cache_for` tasks are still valid
 ```
@@ -49,8 +52,8 @@ that is right up to there. When the disk is full the record ends with an `incomp
 room for it, and the run goes on.
 
 A run's end is its last `run.state`. A record without an end whose process (host, boot and start of the
-process) is gone belongs to a run that has crashed; that is found out by each reader, and nothing is written
-for it.
+process) is gone belongs to a run that has crashed. Each reader finds that out; who sends the run to a server
+writes it down first.
 
 Fields that hold their default are left out. Unknown fields are ignored. Times are microseconds since 1970,
 UTC. Digests are SHA-256 in hex; a `p:` before one marks a digest of where a value came from (its code and

@@ -1,8 +1,11 @@
-"""Clusters that are there before the test is, so that they do not count as left behind by it."""
+"""Clusters and a server that are there before the test is, so that they do not count as left behind by it."""
+
+from collections.abc import Iterator
 
 import pytest
 
 from tests.fakes.clusters import dask_cluster, start_ray
+from tests.fakes.servers import TenutoServer
 
 
 @pytest.fixture(scope="session")
@@ -10,3 +13,10 @@ def clusters() -> None:
     """Have the two Dask workers and the Ray of `tests.fakes.clusters` running."""
     dask_cluster()
     start_ray()
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TenutoServer]:
+    """Give a server of its own home folder, shared by all tests: each finds its own runs in it."""
+    with TenutoServer(tmp_path_factory.mktemp("server") / "home") as running:
+        yield running

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["file_lock"]
+__all__ = ["file_lock", "try_lock", "unlock"]
 
 
 @contextmanager
@@ -41,9 +41,49 @@ if sys.platform == "win32":
             except OSError:
                 time.sleep(0.01)  # LK_LOCK would give up after ten tries.
 
+    def try_lock(descriptor: int) -> bool:
+        """Take the lock of an open file unless somebody has it; say whether it was taken."""
+        import msvcrt
+
+        # Far behind the end: here a locked byte can be neither read nor written by others.
+        os.lseek(descriptor, 1 << 30, os.SEEK_SET)
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+
+    def unlock(descriptor: int) -> None:
+        """Let go of what `try_lock` has taken."""
+        import msvcrt
+
+        os.lseek(descriptor, 1 << 30, os.SEEK_SET)
+        msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
+
 else:
 
     def _lock(descriptor: int) -> None:
         import fcntl
 
         fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+    def try_lock(descriptor: int) -> bool:
+        """
+        Take the lock of an open file unless somebody has it; say whether it was taken.
+
+        It holds until `unlock`, or until the file is closed, here and in all processes that were forked
+        meanwhile. It hinders nobody from reading or writing.
+        """
+        import fcntl
+
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def unlock(descriptor: int) -> None:
+        """Let go of what `try_lock` has taken."""
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_UN)

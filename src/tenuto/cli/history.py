@@ -32,6 +32,7 @@ Examples:
   tenuto history --since 24h -o wide
   tenuto history --json --limit 100
   tenuto history --prune --dry-run
+  tenuto history --ship           send what the server does not have yet
 """
 
 
@@ -75,6 +76,7 @@ def parse_state(context: click.Context, parameter: click.Parameter, text: str | 
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="As many at most.")
 @click.option("--prune", is_flag=True, help="Remove what the settings `history.*` say is to go.")
 @click.option("--dry-run", is_flag=True, help="With --prune: only say what would go.")
+@click.option("--ship", is_flag=True, help="Send to the server the runs that it does not have yet.")
 @click.option(
     "-o",
     "--output",
@@ -94,6 +96,7 @@ def command(
     limit: int,
     prune: bool,
     dry_run: bool,
+    ship: bool,
     output: str,
     as_json: bool,
     no_headers: bool,
@@ -108,6 +111,13 @@ def command(
     form = "json" if as_json else output
     if dry_run and not prune:
         raise click.UsageError("--dry-run needs --prune.")
+    if prune and ship:
+        raise click.UsageError("--prune removes runs and --ship sends them: give one of the two.")
+    if ship:
+        from tenuto.cli.history_ship import ship_home
+
+        ship_home(display, home, as_json=form == "json")
+        return
     if prune:
         prune_home(display, home, dry_run=dry_run, as_json=form == "json")
         return

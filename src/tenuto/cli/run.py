@@ -243,6 +243,7 @@ class Session:
 
     def run_on_schedule(self, flow: Flow, given: dict[str, Any], options: dict[str, Any]) -> int:
         """Run the flow at each time of its schedule, and return the exit code of the last run."""
+        from tenuto.client.shipping import shipped
         from tenuto.engine.launch import run_with_options
         from tenuto.engine.scheduled_runs import run_on_schedule
 
@@ -251,7 +252,8 @@ class Session:
                 f"The flow {flow.name!r} has no schedule.",
                 "Leave --schedule out, or give the flow one: Flow(name, schedule=CronSchedule('0 9 * * *')).",
             )
-        return self._run(flow, given, options, partial(run_on_schedule, run_once=run_with_options))
+        run_once = partial(run_with_options, ship=shipped)
+        return self._run(flow, given, options, partial(run_on_schedule, run_once=run_once))
 
     def _run(
         self,
@@ -360,9 +362,10 @@ def start(flow: Flow, given: dict[str, Any], options: dict[str, Any]) -> State:
         return flow.run(parameters=given, run_on_schedule=False, **options)
     # In `flow.run` a parameter called `context` or `resume` wins over the option of that name; on the command
     # line the two cannot be taken for each other.
+    from tenuto.client.shipping import shipped
     from tenuto.engine.launch import run_with_options
 
-    return run_with_options(flow, given, options)
+    return run_with_options(flow, given, options, ship=shipped)
 
 
 def shown_values(values: dict[str, Any]) -> str:

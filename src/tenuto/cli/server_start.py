@@ -9,6 +9,8 @@ from tenuto.cli.group import Command
 
 __all__ = ["command"]
 
+ADOPTER_SECONDS = 2.0
+
 EXAMPLES = """
 Examples:
 
@@ -43,6 +45,8 @@ def command(
     It keeps what runs report in one file, or in PostgreSQL. Ctrl-C stops it in order; nothing that was
     acknowledged is lost.
     """
+    from tenuto.client.configured import ServerAddress
+    from tenuto.client.shipping import AdoptionThread
     from tenuto.configuration import config, home_path
     from tenuto.server.serve import Running, serve
     from tenuto.server.settings import Settings
@@ -59,9 +63,19 @@ def command(
         services=False if no_services else None,
     )
 
+    adopters: list[AdoptionThread] = []
+
     def ready(running: Running) -> None:
         display.line(f"Database: {settings.database_shown}")
         display.result(f"Tenuto server ready at {running.url}")
         display.flush()
+        if settings.services and (running.key or not settings.auth):
+            # Runs that were made before the server existed, and those whose process does not ship them.
+            adopters.append(AdoptionThread(settings.home, lambda: ServerAddress(running.url, running.key)))
+            adopters[0].start()
 
-    serve(settings, ready)
+    try:
+        serve(settings, ready)
+    finally:
+        for adopter in adopters:
+            adopter.end(ADOPTER_SECONDS)

@@ -459,9 +459,10 @@ class Flow(FlowGraph):
         if context.current().get("loading_flow"):
             warn("`flow.run()` was called while the flow's file is being loaded, and did nothing.")
             return None  # type: ignore[return-value]  # only while loading; everybody else wants a State
+        from tenuto.client.shipping import shipped
         from tenuto.engine.launch import run_flow
 
-        return run_flow(self, parameters, run_on_schedule, runner_cls, **kwargs)
+        return run_flow(self, parameters, run_on_schedule, runner_cls, shipped, **kwargs)
 
     def register(
         self,

@@ -9,8 +9,8 @@ from __future__ import annotations
 import shlex
 import sys
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,6 +42,9 @@ if TYPE_CHECKING:
     from tenuto.engine.resume import Earlier
     from tenuto.executors.base import Executor
 
+Ship = Callable[[Recorder], AbstractContextManager[None]]
+"""Sends the record of a run to a server while the block lasts; handed in, for the engine knows no server."""
+
 _handlers_lock = threading.Lock()
 
 
@@ -50,6 +53,8 @@ def run_flow(
     parameters: Mapping[str, Any] | None = None,
     on_schedule: bool | None = None,
     runner_cls: type[FlowRunner] | None = None,
+    ship: Ship | None = None,
+    /,
     **kwargs: Any,
 ) -> State:
     """
@@ -60,6 +65,7 @@ def run_flow(
         parameters: values by name; a keyword of the same name wins.
         on_schedule: whether its schedule counts, if it has one; default: that of the configuration.
         runner_cls: makes the runner; default: that of the configuration.
+        ship: sends the record to a server; None: nothing does.
         kwargs: values of parameters by keyword, and the options listed at `Flow.run`.
 
     Raises:
@@ -72,8 +78,10 @@ def run_flow(
         on_schedule = config.flows.run_on_schedule
     if on_schedule and flow.schedule is not None and options.get("resume") is None:
         flow.validate()
-        return run_on_schedule(flow, given, options, partial(run_with_options, runner_cls=runner_cls))
-    return run_with_options(flow, given, options, runner_cls)
+        return run_on_schedule(
+            flow, given, options, partial(run_with_options, runner_cls=runner_cls, ship=ship)
+        )
+    return run_with_options(flow, given, options, runner_cls, ship)
 
 
 def run_with_options(
@@ -81,6 +89,7 @@ def run_with_options(
     given: dict[str, Any],
     options: dict[str, Any],
     runner_cls: type[FlowRunner] | None = None,
+    ship: Ship | None = None,
 ) -> State:
     """
     Run a flow as `run_flow` does, for callers that know parameters from options: the command line.
@@ -89,7 +98,7 @@ def run_with_options(
         flow: the flow.
         given: values of parameters.
         options: those of `Flow.run` that are not parameters.
-        runner_cls: as for `run_flow`.
+        runner_cls, ship: as for `run_flow`.
     """
     flow.validate()
     check_known(flow, given)
@@ -111,7 +120,7 @@ def run_with_options(
     runner.record = RunRecord(recorder, home, continuation)
     # Made now: a task may go to another folder, and the command is for the one that the user is in.
     command = continue_command(flow, context["flow_run_name"])
-    with record_logs(recorder):
+    with (ship or nullcontext)(recorder), record_logs(recorder):
         if continuation is not None:
             with current_context(flow_run_id=recorder.flow_run_id):
                 continuation.announce()

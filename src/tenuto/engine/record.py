@@ -13,7 +13,8 @@ from tenuto._base.importtools import import_path
 from tenuto.configuration import config
 from tenuto.core.parameter import Parameter
 from tenuto.engine import caching
-from tenuto.engine.state import Cached, Cancelled, Failed, Mapped, Paused, Scheduled, State, Success
+from tenuto.engine import state as states
+from tenuto.engine.state import Cached, Cancelled, Failed, Mapped, Paused, Running, Scheduled, State, Success
 from tenuto.engine.task_run import NO_INPUTS
 from tenuto.engine.transitions import cause_of
 from tenuto.journal.event import ErrorInfo, Event, Kind, ResultRef
@@ -32,6 +33,11 @@ if TYPE_CHECKING:
     from tenuto.journal.recorder import Recorder
 
 _TASK_STATE = Kind.TASK_STATE
+_RECORDED = frozenset(
+    getattr(states, name)
+    for name in states.__all__
+    if name not in ("ClientFailed", "Finished", "State", "state_class")
+)
 
 
 class RunRecord:
@@ -49,6 +55,7 @@ class RunRecord:
         self.home = home
         self.continuation = continuation
         self.kept = 0
+        self._has_run = False
         self._keep = recorder.keeper.keep  # Bound once: every runner holds them.
         self._link = recorder.keeper.link
         self._codes: dict[object, str] = {}
@@ -102,7 +109,7 @@ class RunRecord:
         if outcome is not None and outcome.artifacts:
             for kind, key, body in outcome.artifacts:
                 self.recorder.artifact(run.node.slug, run.index, kind, key, body)
-        event = self._event(run, type(state).__name__)
+        event = self._event(run, state_name(state))
         event.message = state.message or ""
         if type(state) is not Success:
             _add_particulars(event, state, outcome)
@@ -141,11 +148,28 @@ class RunRecord:
 
     def flow_state(self, state: State) -> None:
         """Record a state of the flow run."""
-        self.recorder.run_state(type(state).__name__, message=state.message or "", cause=state.cause or "")
+        self._has_run |= state.is_running()
+        self.recorder.run_state(state_name(state), message=state.message or "", cause=state.cause or "")
 
     def flow_end(self, state: State) -> None:
         """Record the state that the run is left in; one that is not final waits for somebody."""
-        self.flow_state(state if state.is_finished() else Paused(state.message))
+        end = state if state.is_finished() else Paused(state.message)
+        if not self._has_run and not isinstance(end, Failed | Cancelled):
+            # A handler would not have it run. Whatever has another end than these has begun.
+            self.flow_state(Running())
+        self.flow_state(end)
+
+
+def state_name(state: State) -> str:
+    """
+    Return the name by which records know the class of a state: its own, or that of the nearest one above.
+
+    A user's subclass means nothing to a reader who does not have it.
+    """
+    for cls in type(state).__mro__:
+        if cls in _RECORDED:
+            return cls.__name__
+    return "Pending" if state.is_pending() else "Failed"
 
 
 def _written_ref(result: Result) -> ResultRef | None:

@@ -22,6 +22,7 @@ from tenuto._base.texts import clean_text, safe_repr, safe_text
 
 __all__ = [
     "ENCODER",
+    "EVENT_BYTES_MAX",
     "UNENCODABLE",
     "ErrorInfo",
     "Event",
@@ -34,9 +35,13 @@ __all__ = [
     "encode_line",
     "event_digest",
     "frame_line",
+    "shortened",
 ]
 
 ERROR_BYTES_MAX = 16 * 1024
+# A batch of 1 MB holds the longest event. One that refers to thousands of inputs, such as the list of the
+# results of so many tasks, is far longer than others.
+EVENT_BYTES_MAX = (1 << 20) - (32 << 10)
 _CUT_MARK = "\n… cut …\n"
 _DEPTH_MAX = 40
 _PACKAGE_FOLDER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "")
@@ -230,6 +235,21 @@ def encode_json(event: Event) -> bytes:
         # A line that no reader takes would hide all that follow it.
         lost = f"A {event.kind} of {event.slug!r} could not be written."
         return ENCODER.encode(Event(kind=Kind.NOTE, pseq=event.pseq, ts=event.ts, message=clean_text(lost)))
+
+
+def shortened(event: Event) -> bytes:
+    """Return the JSON of an event that is longer than `EVENT_BYTES_MAX`, without what makes it so."""
+    message = _cut(event.message, ERROR_BYTES_MAX)
+    # Without its inputs, a task is run again by a run that continues this one: no harm but time.
+    event = msgspec.structs.replace(event, message=message, inputs={})
+    payload = encode_json(event)
+    if len(payload) <= EVENT_BYTES_MAX:
+        return payload
+    header = event.header
+    if header is not None:
+        event.header = msgspec.structs.replace(header, parameters={}, context={})
+    event.data = {"cut": True}
+    return encode_json(event)
 
 
 def encode_line(event: Event) -> bytes:

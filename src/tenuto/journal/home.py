@@ -15,7 +15,7 @@ from tenuto.journal.event import Header
 from tenuto.journal.process import ProcessIdentity, is_running
 from tenuto.journal.reader import read_ends
 
-__all__ = ["AmbiguousRun", "Home", "RunNotFound", "is_alive"]
+__all__ = ["AmbiguousRun", "Home", "RunNotFound", "is_alive", "is_uuid"]
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _PREFIX = re.compile(r"[0-9a-f-]{4,36}")
@@ -222,6 +222,11 @@ def newest_journal(folder: Path) -> Path | None:
 def is_alive(header: Header) -> bool:
     """Say whether the process that records this run is still there, by host, boot and start ticks."""
     return is_running(ProcessIdentity(header.host, header.boot_id, header.pid, header.start_ticks))
+
+
+def is_uuid(text: str) -> bool:
+    """Say whether an id is a UUID as Tenuto makes them: what a server knows a run by."""
+    return _UUID.fullmatch(text) is not None
 
 
 def uuid7_milliseconds(text: str) -> int | None:

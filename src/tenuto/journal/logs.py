@@ -16,10 +16,10 @@ from tenuto._base.context import context
 from tenuto._base.masking import mask
 from tenuto._base.texts import clean_text
 
-__all__ = ["LogLine", "RunLogHandler", "read_logs"]
+__all__ = ["LogLine", "RunLogHandler", "decode_log_line", "read_logs"]
 
 FILE_BYTES_MAX = 256 << 20
-LINE_CHARACTERS_MAX = 1 << 20
+LINE_BYTES_MAX = 1 << 20
 _CUT_MARK = " … cut"
 
 
@@ -124,8 +124,6 @@ class RunLogHandler(logging.Handler):
         if record.exc_info or record.exc_text or record.stack_info:
             message = f"{message}\n{_trace_of(record)}"
         message = mask(message)
-        if len(message) > LINE_CHARACTERS_MAX:
-            message = message[:LINE_CHARACTERS_MAX] + _CUT_MARK
         running = context.current()
         index = running.get("map_index")
         return LogLine(
@@ -145,6 +143,8 @@ class RunLogHandler(logging.Handler):
         except UnicodeEncodeError:
             line.message, line.slug, line.logger = map(clean_text, (line.message, line.slug, line.logger))
             data = _encoder.encode(line)
+        if len(data) > LINE_BYTES_MAX:
+            data = _cut(line, len(data))
         data += b"\n"
         try:
             written = os.write(self._fd, data)
@@ -187,6 +187,18 @@ class RunLogHandler(logging.Handler):
             self._fd = -1
 
 
+def _cut(line: LogLine, size: int) -> bytes:
+    """Return a record that was too long, its message cut; some characters take six bytes, others one."""
+    message = line.message
+    while True:
+        message = message[: len(message) * (LINE_BYTES_MAX - 4096) // size]
+        line.message = message + _CUT_MARK
+        data = _encoder.encode(line)
+        if len(data) <= LINE_BYTES_MAX:
+            return data
+        size = len(data)
+
+
 def _trace_of(record: logging.LogRecord) -> str:
     parts = []
     if record.exc_info:
@@ -207,13 +219,20 @@ def read_logs(path: Path) -> Iterator[LogLine]:
         return
     with file:
         for data in file:
-            if not data.endswith(b"\n"):
-                return
-            try:
-                line = _decoder.decode(data)
-            except (msgspec.DecodeError, UnicodeDecodeError):
+            line = decode_log_line(data)
+            if line is None:
                 return
             yield line
+
+
+def decode_log_line(data: bytes) -> LogLine | None:
+    """Return the record of a line; None unless it is whole, newline included, and a record."""
+    if not data.endswith(b"\n"):
+        return None
+    try:
+        return _decoder.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
 
 
 _handlers: weakref.WeakSet[RunLogHandler] = weakref.WeakSet()

@@ -27,6 +27,7 @@ from tenuto.journal.home import Home, is_alive, newest_journal
 from tenuto.journal.process import host_name
 from tenuto.journal.reader import read_ends
 from tenuto.journal.settings import RecordSettings
+from tenuto.journal.shipment import SHIPPED_FOLDER
 from tenuto.journal.states import FINAL_STATES, SUCCESSFUL_STATES
 from tenuto.journal.values import KEPT_FOLDER
 
@@ -270,7 +271,8 @@ def _remove_run(home: Home, folder: Path, now: float) -> None:
     gone = home.runs / f"{_GONE_PREFIX}{folder.name}"
     os.rename(folder, gone)
     shutil.rmtree(gone, ignore_errors=True)
-    (home.runs / ".kept" / folder.name).unlink(missing_ok=True)
+    for index in (".kept", SHIPPED_FOLDER):
+        (home.runs / index / folder.name).unlink(missing_ok=True)
 
 
 def _remove_leftovers(home: Home) -> None:

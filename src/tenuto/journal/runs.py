@@ -1,8 +1,8 @@
 """
 What `tenuto history` and `tenuto show` read: runs as their journals tell them.
 
-A run whose record has no end and whose process is gone has crashed. That is found out by each reader; nothing
-is written to the record for it.
+A run whose record has no end and whose process is gone has crashed. Each reader finds that out; it is written
+to the record only before a server gets it (`journal.shipment`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tenuto.journal.logs import LogLine, read_logs
 from tenuto.journal.reader import read_ends, read_events
 from tenuto.journal.states import FAILED_STATES, FINAL_STATES, SUCCESSFUL_STATES, WAITING_STATES
 
-__all__ = ["RunSummary", "list_runs", "read_run", "run_logs", "summarize"]
+__all__ = ["RunSummary", "how_it_ended", "list_runs", "read_run", "run_logs", "summarize"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +154,7 @@ def summarize(folder: Path) -> RunSummary | None:
     if alive or state in WAITING_STATES:
         return RunSummary(folder, first.header, state, message, cause, first.ts, None, last.ts, epoch, alive)
     reason = str(last.data.get("reason", "")) if last.kind is Kind.INCOMPLETE else ""
-    message, cause = _how_it_ended(first.header, reason)
+    message, cause = how_it_ended(first.header, reason)
     return RunSummary(
         folder,
         first.header,
@@ -182,7 +182,7 @@ def read_run(home: Home, run_id: str) -> RunView | None:
     if view.is_finished or view.state in WAITING_STATES or is_alive(view.header):
         return view
     view.state = "Failed"
-    view.message, view.cause = _how_it_ended(view.header, view.incomplete)
+    view.message, view.cause = how_it_ended(view.header, view.incomplete)
     view.ended = view.updated
     for task in view.tasks.values():
         if task.state == "Running":
@@ -208,7 +208,8 @@ def _last_state(last: Event) -> tuple[str, str, str]:
     return (last.state, last.message, last.cause) if is_of_run else ("Running", "", "")
 
 
-def _how_it_ended(header: Header, incomplete: str) -> tuple[str, str]:
+def how_it_ended(header: Header, incomplete: str) -> tuple[str, str]:
+    """Return message and cause of a run whose process is gone; `incomplete`: why its record ends early."""
     if incomplete:
         text = (
             f"The record ends early ({incomplete}) and the process is gone: how the run ended is not known."

@@ -9,7 +9,16 @@ import weakref
 import zlib
 from pathlib import Path
 
-from tenuto.journal.event import ENCODER, UNENCODABLE, Event, Kind, encode_json, encode_line
+from tenuto.journal.event import (
+    ENCODER,
+    EVENT_BYTES_MAX,
+    UNENCODABLE,
+    Event,
+    Kind,
+    encode_json,
+    encode_line,
+    shortened,
+)
 
 __all__ = ["JournalWriter"]
 
@@ -76,6 +85,8 @@ class JournalWriter:
                 payload = _encode(event)
             except UNENCODABLE:
                 payload = encode_json(event)
+            if len(payload) > EVENT_BYTES_MAX:
+                payload = shortened(event)
             line = b"%08x %b\n" % (_crc32(payload), payload)
             # An interrupt may come between the write and the counters; the next call then looks at the file.
             self._unsettled = True

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tenuto.journal import writer as writer_module
-from tenuto.journal.event import Event, Kind
+from tenuto.journal.event import EVENT_BYTES_MAX, Event, Header, Kind
 from tenuto.journal.reader import read_events
 from tenuto.journal.writer import JournalWriter
 
@@ -228,3 +228,29 @@ def test_a_failed_fsync_ends_the_record(path: Path, monkeypatch: pytest.MonkeyPa
     assert writer.sync() is False
     assert writer.broken is not None
     writer.close()
+
+
+def test_event_is_shortened_to_what_a_batch_holds(path: Path) -> None:
+    writer = JournalWriter(path)
+    header = Header(v=1, flow="f", parameters={str(number): "x" * 16_000 for number in range(100)})
+    writer.append(Event(kind=Kind.RUN_STARTED, header=header))
+    inputs = {str(number): "0" * 64 for number in range(20_000)}
+    writer.append(Event(kind=Kind.TASK_STATE, slug="a-1", state="Running", inputs=inputs))
+    writer.append(Event(kind=Kind.RUN_STATE, state="Failed", message="x" * 2_000_000))
+    writer.close()
+
+    started, running, failed = read_events(path)
+
+    assert started.header is not None
+    assert (started.header.flow, started.header.parameters) == ("f", {})
+    assert (running.slug, running.state, running.inputs) == ("a-1", "Running", {})
+    assert failed.message.startswith("xxx")
+    assert max(map(len, path.read_bytes().splitlines())) < EVENT_BYTES_MAX
+
+
+def test_event_of_thousands_of_inputs_is_kept_whole(path: Path) -> None:
+    writer = JournalWriter(path)
+    inputs = {str(number): "0" * 64 for number in range(10_000)}
+    writer.append(Event(kind=Kind.TASK_STATE, slug="a-1", state="Running", inputs=inputs))
+    writer.close()
+    assert [event.inputs for event in read_events(path)] == [inputs]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import uuid
+import zlib
 from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
@@ -28,6 +30,9 @@ T = TypeVar("T")
 INGEST_BYTES_MAX = 1 << 20
 LOG_BYTES_MAX = 4 << 20
 ADOPT_BYTES_MAX = 4 << 20
+# Of an announcement when it is unpacked: graphs are large, and shrink to a twentieth.
+ADOPT_INFLATED_MAX = 64 << 20
+_NUL = b"\\u0000"
 
 router = new_router("/runs", tags=["workers"])
 
@@ -55,22 +60,22 @@ class _Crash(msgspec.Struct):
 
 
 class _Announcement(msgspec.Struct):
-    header: Header
+    header: msgspec.Raw
     alive: bool
-    graph: dict[str, Any] | None = None
+    graph: msgspec.Raw = msgspec.Raw()
 
 
 @router.post("/adopt", **asks(Permission.WORK))
 async def adopt(request: Request) -> Response:
     """Announce a run that began without the server; the answer has the token to report it by."""
-    said = await _decoded(request, _Announcement, ADOPT_BYTES_MAX)
-    _check_id(said.header.flow_run_id)
+    body = await _body(request, ADOPT_BYTES_MAX, ADOPT_INFLATED_MAX)
+    header, graph, is_alive = await run_in_threadpool(_announced, body)
     work = partial(
         adoption.adopt,
-        header=said.header,
+        header=header,
         by=request.state.principal.name,
-        graph=said.graph,
-        is_alive=said.alive,
+        graph=graph,
+        is_alive=is_alive,
         timings=_timings(request),
     )
     found = await _write(request, work)
@@ -83,9 +88,25 @@ async def adopt(request: Request) -> Response:
             "acked": found.acked,
             "logs_acked": found.logs_acked,
             "new": found.is_new,
+            "graph_missing": found.is_graph_missing,
             "lease_seconds": _timings(request).lease.total_seconds(),
         }
     )
+
+
+def _announced(body: bytes) -> tuple[Header, dict[str, Any] | None, bool]:
+    """Return header, graph and whether the run goes on, as an announcement tells them."""
+    said = _decode(body, _Announcement)
+    # PostgreSQL has no character of number 0.
+    header = _decode(bytes(said.header).replace(_NUL, b"\\ufffd"), Header)
+    if header.flow_run_id != _check_id(header.flow_run_id):
+        raise Problem(422, "invalid-request", "The run's id is not a UUID in lower case.")
+    data = bytes(said.graph)
+    if data in (b"", b"null"):
+        return header, None, said.alive
+    if hashlib.sha256(data).hexdigest() != header.graph_sha256:
+        raise Problem(422, "invalid-request", "The graph is not the one that the header names.")
+    return header, _decode(data.replace(_NUL, b"\\ufffd"), dict[str, Any]), said.alive
 
 
 @router.post("/{run_id}/events", **asks(Permission.LEASE))
@@ -161,20 +182,51 @@ def _how_it_ended(crash: _Crash) -> str:
 # --------------------------------------------------------------------------------------------------- requests
 
 
-async def _body(request: Request, bytes_max: int) -> bytes:
-    """Return the body of a request, read no further than it may be long."""
+async def _body(request: Request, bytes_max: int, inflated_max: int = 0) -> bytes:
+    """
+    Return the body of a request, read no further than it may be long.
+
+    Args:
+        request: whose body.
+        bytes_max: its limit.
+        inflated_max: limit of what it is when it comes compressed; 0: it may not.
+    """
     parts, size = [], 0
     async for part in request.stream():
         size += len(part)
         if size > bytes_max:
             raise Problem(413, "payload-too-large", f"The request is larger than {bytes_max:,} bytes.")
         parts.append(part)
-    return b"".join(parts)
+    body = b"".join(parts)
+    match request.headers.get("content-encoding", "identity").lower():
+        case "identity":
+            return body
+        case "gzip" if inflated_max:
+            return await run_in_threadpool(_inflated, body, inflated_max)
+    raise Problem(415, "unsupported-media-type", "The request is encoded in a way that is not known here.")
 
 
-async def _decoded(request: Request, kind: type[T], bytes_max: int = INGEST_BYTES_MAX) -> T:
+def _inflated(body: bytes, bytes_max: int) -> bytes:
+    """Return what a compressed body is, unpacked no further than it may be long."""
+    inflating = zlib.decompressobj(wbits=31)  # gzip
     try:
-        return msgspec.json.decode(await _body(request, bytes_max), type=kind)
+        data = inflating.decompress(body, bytes_max)
+    except zlib.error as error:
+        raise Problem(422, "invalid-request", f"The request is not valid gzip: {error}") from error
+    if inflating.unconsumed_tail:
+        raise Problem(413, "payload-too-large", f"The request is larger than {bytes_max:,} bytes.")
+    if not inflating.eof or inflating.unused_data:
+        raise Problem(422, "invalid-request", "The request is not valid gzip: it is not whole.")
+    return data
+
+
+async def _decoded(request: Request, kind: type[T]) -> T:
+    return _decode(await _body(request, INGEST_BYTES_MAX), kind)
+
+
+def _decode(body: bytes, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(body, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Problem(422, "invalid-request", f"The request is not valid: {error}") from error
 

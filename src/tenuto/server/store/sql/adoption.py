@@ -35,12 +35,14 @@ class Adopted:
         token: of the lease, whose epoch is 1.
         acked, logs_acked: numbers of the last event and log record that are known.
         is_new: whether the run was not known.
+        is_graph_missing: whether the graph of its flow is not known; announce it again with it.
     """
 
     token: str
     acked: int
     logs_acked: int
     is_new: bool
+    is_graph_missing: bool
 
 
 def adopt(
@@ -59,20 +61,22 @@ def adopt(
         header: of its journal.
         by: who announces it.
         graph: of its flow, where it is at hand.
-        is_alive: whether its process still runs: then it holds a lease, which heartbeats extend.
+        is_alive: whether its process still runs: then it holds a lease, which heartbeats extend. Otherwise it
+            has ended, or waits, and what it holds no lease for is not taken away from it.
 
     Returns:
         None for a run that the server has made or handed out itself.
     """
     run, now = tables.flow_run, transaction.now
     token = new_token()
-    row = (
-        transaction.connection.execute(sa.select(run).where(run.c.id == header.flow_run_id).with_for_update())
-        .mappings()
-        .first()
-    )
+    query = sa.select(run).where(run.c.id == header.flow_run_id).with_for_update()
+    row = transaction.connection.execute(query).mappings().first()
+    flow_id, has_graph = "", False
     if row is None:
-        flow_id = _flow_of(transaction, header, graph, by)
+        flow_id, has_graph = _flow_of(transaction, header, graph, by)
+        # The flow's row is locked from here on: somebody may have announced the run just before.
+        row = transaction.connection.execute(query).mappings().first()
+    if row is None:
         start = header.scheduled_start_time
         transaction.connection.execute(
             sa.insert(run).values(
@@ -103,36 +107,45 @@ def adopt(
             )
         )
         announce(transaction, "run", header.flow_run_id)
-        return Adopted(token, 0, 0, is_new=True)
+        return Adopted(token, 0, 0, is_new=True, is_graph_missing=not has_graph)
     if not row["is_local"] or row["epoch"] != 1:
         return None
+    # The version that the run was announced with, also where the flow's name or project was changed since.
+    has_graph = _fill_in(transaction, row["flow_id"], header, graph)
     digests = bytes(row["token_digest"] or b"") + token_digest(token)
     values: dict[str, Any] = {"token_digest": digests[-32 * _TOKENS_MAX :]}
-    if is_alive and row["end_time"] is None:
-        values["lease_until"] = now + timings.lease
+    if row["end_time"] is None:
+        values["lease_until"] = now + timings.lease if is_alive else None
     transaction.connection.execute(sa.update(run).where(run.c.id == row["id"]).values(values))
     chunk = tables.log_chunk
     logged = transaction.connection.execute(
         sa.select(sa.func.max(chunk.c.lseq_to)).where(chunk.c.run_id == row["id"], chunk.c.epoch == 1)
     ).scalar()
-    return Adopted(token, row["pseq"], logged or 0, is_new=False)
+    return Adopted(token, row["pseq"], logged or 0, is_new=False, is_graph_missing=not has_graph)
 
 
-def _flow_of(transaction: Transaction, header: Header, graph: Mapping[str, Any] | None, by: str) -> str:
-    """Return the id of the version of the flow that a run is of; make what is missing up to it."""
+def _flow_of(
+    transaction: Transaction, header: Header, graph: Mapping[str, Any] | None, by: str
+) -> tuple[str, bool]:
+    """
+    Return the id of the version of the flow that a run is of, and whether its graph is known.
+
+    Project, flow and version are made where they are missing.
+    """
     connection, now = transaction.connection, transaction.now
     times = {"created": now, "updated": now}
     project_id = _find_or_make(transaction, tables.project, {"name": header.project or LOCAL_PROJECT}, times)
     group_id = _find_or_make(
         transaction, tables.flow_group, {"project_id": project_id, "name": header.flow}, times
     )
-    flow = tables.flow
+    group, flow = tables.flow_group, tables.flow
+    # One at a time gives a flow a version.
+    connection.execute(sa.select(group.c.id).where(group.c.id == group_id).with_for_update())
     known = connection.execute(
         sa.select(flow.c.id).where(flow.c.flow_group_id == group_id, flow.c.digest == header.graph_sha256)
     ).scalar()
     if known is not None:
-        found: str = known
-        return found
+        return known, _fill_in(transaction, known, header, graph)
     version = connection.execute(
         sa.select(sa.func.max(flow.c.version)).where(flow.c.flow_group_id == group_id)
     ).scalar()
@@ -144,7 +157,7 @@ def _flow_of(transaction: Transaction, header: Header, graph: Mapping[str, Any] 
             version=(version or 0) + 1,
             # Nobody has registered it: it can be looked at, and not be run by the server.
             archived=True,
-            serialized=dict(graph or {}),
+            **_described(graph or {}),
             digest=header.graph_sha256,
             source_path=header.source_path,
             source_sha256=header.source_sha256,
@@ -155,7 +168,31 @@ def _flow_of(transaction: Transaction, header: Header, graph: Mapping[str, Any] 
         )
     )
     announce(transaction, "flow", flow_id)
-    return flow_id
+    return flow_id, bool(graph)
+
+
+def _fill_in(transaction: Transaction, flow_id: str, header: Header, graph: Mapping[str, Any] | None) -> bool:
+    """Give a version of a flow its graph, where it has none and one is at hand; return whether it has one."""
+    flow = tables.flow
+    query = sa.select(sa.cast(flow.c.serialized, sa.Text) != "{}", flow.c.digest).where(flow.c.id == flow_id)
+    has_graph, digest = transaction.connection.execute(query).one()
+    if has_graph or not graph or digest != header.graph_sha256:
+        return bool(has_graph)
+    transaction.connection.execute(
+        sa.update(flow).where(flow.c.id == flow_id).values(**_described(graph), updated=transaction.now)
+    )
+    announce(transaction, "flow", flow_id)
+    return True
+
+
+def _described(graph: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the columns of a version of a flow that its graph tells, as when it is registered."""
+    return {
+        "serialized": dict(graph),
+        "storage": graph.get("storage"),
+        "run_config": graph.get("run_config"),
+        "parameters": list(graph.get("parameters") or ()),
+    }
 
 
 def _find_or_make(

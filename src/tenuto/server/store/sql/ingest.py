@@ -12,17 +12,16 @@ import sqlalchemy as sa
 from tenuto._base.failpoints import failpoint
 from tenuto._base.ids import task_run_id
 from tenuto.exceptions import PrefectException
-from tenuto.journal.event import Event, decode_json, event_digest
+from tenuto.journal.event import EVENT_BYTES_MAX, Event, decode_json, event_digest
 from tenuto.server.domain.lifecycle import Author
 from tenuto.server.store.sql import tables
 from tenuto.server.store.sql.database import Transaction
-from tenuto.server.store.sql.leases import Lease, check_lease, commands_for
+from tenuto.server.store.sql.leases import Lease, check_lease, commands_for, hear_of_again
 from tenuto.server.store.sql.stream import RunStream, open_run
 
 __all__ = ["BadBatch", "Batch", "Conflict", "Gap", "Taken", "decode_batch", "ingest"]
 
 EVENTS_MAX = 500
-EVENT_BYTES_MAX = 64 * 1024
 _NUL = b"\\u0000"
 
 
@@ -164,6 +163,7 @@ def ingest(transaction: Transaction, run_id: str, token: str, batch: Batch) -> T
     new = batch.events[max(repeated, 0) :]
     failpoint("ingest.before_insert")
     if new:
+        hear_of_again(run)
         run.load_tasks(task_run_id(run.id, event.slug, event.index) for event, _ in new if event.slug)
         for event, payload in new:
             run.append(event, Author.WORKER, payload=payload, pseq=event.pseq)

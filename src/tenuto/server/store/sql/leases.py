@@ -17,12 +17,15 @@ from typing import Any
 import sqlalchemy as sa
 
 from tenuto._base.failpoints import failpoint
+from tenuto._base.ids import task_run_id
 from tenuto.exceptions import PrefectException
+from tenuto.journal.event import Kind
+from tenuto.server.domain.lifecycle import Author
 from tenuto.server.domain.rescue import Rescue, after_loss
 from tenuto.server.domain.timings import Timings
 from tenuto.server.store.sql import tables
 from tenuto.server.store.sql.database import Transaction
-from tenuto.server.store.sql.stream import RunStream, open_run
+from tenuto.server.store.sql.stream import KINDS, RunStream, open_run
 
 __all__ = [
     "Beat",
@@ -33,6 +36,7 @@ __all__ = [
     "crashed",
     "end_lease",
     "end_tasks",
+    "hear_of_again",
     "heartbeat",
     "lose",
     "new_token",
@@ -125,7 +129,8 @@ def heartbeat(transaction: Transaction, run_id: str, lease: Lease, timings: Timi
     """
     run = open_run(transaction, run_id)
     check_lease(run, lease)
-    if run.row["lease_until"] is not None:
+    hear_of_again(run)
+    if run.row["lease_until"] is not None or (run.row["is_local"] and run["end_time"] is None):
         run.set(lease_until=transaction.now + timings.lease)
         run.write()
     return Beat(timings.lease.total_seconds(), commands_for(run), transaction.now)
@@ -173,7 +178,12 @@ def lose(run: RunStream, cause: str, message: str) -> None:
         rescues_left=run.row["rescues_left"],
         is_local=run.row["is_local"],
     )
-    end_lease(run)
+    if run.row["is_local"]:
+        # Nobody else can ever hold it, so nobody needs to be fenced: what its process, or its journal, still
+        # has to tell is taken (`hear_of_again`).
+        run.set(lease_until=None)
+    else:
+        end_lease(run)
     at_work = run.load_tasks_in(_AT_WORK) if decision is not Rescue.CANCEL else []
     if decision is Rescue.AGAIN:
         for slug, index in at_work:
@@ -188,6 +198,37 @@ def lose(run: RunStream, cause: str, message: str) -> None:
             run.task_state(slug, index, "Failed", cause="crashed", message=message)
         run.run_state("Failed", cause="crashed", message=message)
     run.write()
+
+
+def hear_of_again(run: RunStream) -> None:
+    """
+    Put a run that was begun without the server, and was given up as lost, back to where its producer left it.
+
+    Its process was only silent: a suspended machine, a network that was away. What it reports next follows
+    what it reported last.
+    """
+    event = tables.run_event
+    if not run.row["is_local"] or run.state != "Failed" or run.row["cause"] != "crashed":
+        return
+    query = sa.select(event.c.seq).where(event.c.run_id == run.id, event.c.pseq.is_not(None))
+    last = run.transaction.connection.execute(query.order_by(event.c.seq.desc()).limit(1)).scalar() or 0
+    if last == run.seq:
+        return  # It was its producer that said so.
+    message = "Its process was heard of again."
+    run.run_state("Scheduled", message=message)
+    run.run_state("Running", Author.WORKER, message=message)
+    for slug, index in run.load_tasks_in(("Failed",), after=last):
+        query = sa.select(event.c.payload).where(
+            event.c.run_id == run.id,
+            event.c.task_run_id == task_run_id(run.id, slug, index),
+            event.c.pseq.is_not(None),
+            event.c.kind == KINDS[Kind.TASK_STATE],
+        )
+        told = run.transaction.connection.execute(query.order_by(event.c.seq.desc()).limit(1)).scalar_one()
+        counts = {name: told[name] for name in ("run_count", "loop_count") if name in told}
+        run.task_state(slug, index, "Pending", message=message, **counts)
+        for state in ("Running", "Looped") if told["state"] == "Looped" else (told["state"],):
+            run.task_state(slug, index, state, Author.WORKER, message=message, **counts)
 
 
 def end_lease(run: RunStream) -> None:

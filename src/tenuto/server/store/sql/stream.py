@@ -26,9 +26,9 @@ from tenuto.server.store.sql.bulk import insert_many, upsert_newer
 from tenuto.server.store.sql.database import Transaction
 from tenuto.server.store.sql.feed import announce
 
-__all__ = ["IllegalTransition", "RunStream", "UnknownRun", "moment_of", "open_run"]
+__all__ = ["KINDS", "IllegalTransition", "RunStream", "UnknownRun", "moment_of", "open_run"]
 
-_KINDS = {kind: number for number, kind in enumerate(Kind)}
+KINDS = {kind: number for number, kind in enumerate(Kind)}
 _TASK_COLUMNS = [
     column.name for column in tables.task_run.columns if column.name not in ("run_id", "task_run_id")
 ]
@@ -112,10 +112,18 @@ class RunStream:
             query = sa.select(table).where(table.c.run_id == self.id, table.c.task_run_id.in_(some))
             self._take_rows(query)
 
-    def load_tasks_in(self, states: Iterable[str]) -> list[tuple[str, int]]:
-        """Read the rows of all task runs in some states; return their slugs and map indexes."""
+    def load_tasks_in(self, states: Iterable[str], *, after: int = 0) -> list[tuple[str, int]]:
+        """
+        Read the rows of all task runs in some states; return their slugs and map indexes.
+
+        Args:
+            states: names of states.
+            after: only those whose state is that of an event with a greater number.
+        """
         table = tables.task_run
-        query = sa.select(table).where(table.c.run_id == self.id, table.c.state.in_(list(states)))
+        query = sa.select(table).where(
+            table.c.run_id == self.id, table.c.state.in_(list(states)), table.c.seq > after
+        )
         return self._take_rows(query)
 
     def _take_rows(self, query: sa.Select[Any]) -> list[tuple[str, int]]:
@@ -158,6 +166,8 @@ class RunStream:
         elif kind is Kind.ARTIFACT:
             self._artifacts.append({**event.data, "task_run_id": task_id, "seq": self.seq + 1})
         elif kind is Kind.INCOMPLETE and event.state:
+            if self.state == "Pending":
+                self.state = "Running"  # That it began was not recorded: what has an end has begun.
             self._apply_run_state(event, by, moment, pseq)
         self.seq += 1
         if payload is None:
@@ -169,7 +179,7 @@ class RunStream:
                 "seq": self.seq,
                 "epoch": self["epoch"],
                 "pseq": pseq,
-                "kind": _KINDS[kind],
+                "kind": KINDS[kind],
                 "task_run_id": task_id,
                 "ts": moment,
                 "recv_ts": self.transaction.now,
