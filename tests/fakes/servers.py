@@ -69,6 +69,7 @@ class TenutoServer:
                 self.key = (self.home / "server.key").read_text()
                 return
         self.process.wait()
+        self.process.stdout.close()
         raise AssertionError(f"The server did not start: {lines}\n{(self.home / 'server.err').read_text()}")
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:

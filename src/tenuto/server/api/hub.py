@@ -212,7 +212,8 @@ class Hub:
     async def _replayed(self, topics: set[str], after: Place, upto: Cursor) -> AsyncIterator[Message]:
         """Yield what came after a place and is in the feed already."""
         begin = await run_in_threadpool(self._database.read, feed_begin)
-        if (after.xid, after.id) < begin and begin != Cursor():
+        # Numbers begin at 1: where that one is still there, nothing is missing.
+        if begin.id > 1 and (after.xid, after.id) < begin:
             yield RESYNC
         # The notice that the place lies in is read again: more of it may follow.
         place = Cursor(after.xid, after.id - 1)
