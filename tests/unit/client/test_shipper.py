@@ -13,6 +13,7 @@ from tenuto.client.http import HttpClient, NotFound, NotPermitted, RequestRefuse
 from tenuto.client.shipper import RunShipper, Step
 from tenuto.journal.event import Event, Kind, encode_line
 from tenuto.journal.home import Home
+from tenuto.journal.reader import read_events
 from tenuto.journal.shipment import JournalLock, journal_path
 from tests.unit.journal.runs import dead_header, header, record, state
 
@@ -214,6 +215,21 @@ def test_run_that_another_process_ships_is_left_to_it(home: Home) -> None:
     other.release()
     assert server.asked == []
     assert to_the_end(shipper) is Step.DONE
+
+
+def test_killed_run_is_closed_before_it_is_announced(home: Home) -> None:
+    ends: list[str] = []
+
+    class Looking(Server):
+        def request(self, method: str, path: str, body: bytes | None = None, **options: Any) -> Any:
+            ends.append([event.state for event in read_events(journal_path(shipper.folder))][-1])
+            return super().request(method, path, body, **options)
+
+    server = Looking()
+    shipper = shipper_of(home, server, state("Running"))
+    assert to_the_end(shipper) is Step.DONE
+    assert ends == ["Failed", "Failed"]
+    assert server.sent[0][1]["alive"] is False
 
 
 def test_log_is_sent_beside_the_events_in_order(home: Home) -> None:

@@ -156,11 +156,12 @@ def test_record_that_the_disk_ended_stays_one_that_cannot_be_continued(home: Hom
 
 
 def test_half_a_line_is_put_aside_before_the_end_is_written(home: Home) -> None:
-    path = journal_of(home, state("Running"))
+    path, half = journal_of(home, state("Running")), b'deadbeef {"kind":"note"' + b" " * 5000
     with open(path, "ab") as file:
-        file.write(b'deadbeef {"kind":"note"')
+        file.write(half)
     assert close_if_gone(path)
     assert [event.state for event in read_events(path)] == ["", "Running", "Failed"]
     aside = path.with_suffix(".damaged")
-    assert aside.read_bytes() == b'deadbeef {"kind":"note"'
+    assert aside.read_bytes() == half
+    assert path.read_bytes().endswith(b"}\n")
     assert aside.stat().st_mode & 0o777 == 0o600

@@ -236,14 +236,16 @@ def test_event_is_shortened_to_what_a_batch_holds(path: Path) -> None:
     writer.append(Event(kind=Kind.RUN_STARTED, header=header))
     inputs = {str(number): "0" * 64 for number in range(20_000)}
     writer.append(Event(kind=Kind.TASK_STATE, slug="a-1", state="Running", inputs=inputs))
+    writer.append(Event(kind=Kind.NOTE, data={"long": "x" * 2_000_000}))
     writer.append(Event(kind=Kind.RUN_STATE, state="Failed", message="x" * 2_000_000))
     writer.close()
 
-    started, running, failed = read_events(path)
+    started, running, cut, failed = read_events(path)
 
     assert started.header is not None
     assert (started.header.flow, started.header.parameters) == ("f", {})
     assert (running.slug, running.state, running.inputs) == ("a-1", "Running", {})
+    assert cut.data == {"cut": True}
     assert failed.message.startswith("xxx")
     assert max(map(len, path.read_bytes().splitlines())) < EVENT_BYTES_MAX
 
