@@ -1,11 +1,14 @@
-"""Clusters and a server that are there before the test is, so that they do not count as left behind by it."""
+"""What is there before a test is, so that it does not count as left behind: clusters, stores, a server."""
 
 from collections.abc import Iterator
 
 import pytest
 
 from tests.fakes.clusters import dask_cluster, start_ray
+from tests.fakes.object_stores import s3_environment, s3_url
 from tests.fakes.servers import TenutoServer
+
+__all__ = ["clusters", "s3_environment", "s3_url"]
 
 
 @pytest.fixture(scope="session")

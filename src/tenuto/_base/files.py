@@ -26,6 +26,7 @@ __all__ = [
     "read_sidecar",
     "remove_sidecar",
     "sidecar_path",
+    "temporary_name",
     "told",
     "write_atomic",
     "write_with_sidecar",
@@ -172,7 +173,7 @@ def _write(
     folder = os.path.dirname(path) or "."
     _make_folders(folder, private, fsync)
     folder_fd = _open_folder(folder, private) if fsync or private else None
-    temporary = os.path.join(folder, _temporary_name())
+    temporary = os.path.join(folder, temporary_name())
     try:
         at_first = 0o600 if private or mode is not None else 0o666
         checksum, inode = _write_temporary(temporary, chunks, at_first, fsync)
@@ -219,7 +220,7 @@ def _write_temporary(
     return (digest.hexdigest(), length), found.st_ino
 
 
-def _temporary_name() -> str:
+def temporary_name() -> str:
     """Name the file after its run: what a dead process left behind can be told from what is being written."""
     values = context.current()
     run = "".join(c for c in str(values.get("flow_run_id", "none"))[:64] if c.isalnum() or c == "-")

@@ -7,19 +7,19 @@ Everything that speaks to obstore stands here. Clients are made at first use and
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
+from tenuto._base.checksums import Checksum, checksum_of
 from tenuto._base.context import context
 from tenuto._base.importtools import import_path
 from tenuto._base.masking import register_secret
 from tenuto.exceptions import ObjectStoreError, ResultCorrupt
 
-__all__ = ["Bucket", "open_azure", "open_gcs", "open_s3", "open_url", "translate_boto3_kwargs"]
+__all__ = ["Bucket", "check_url", "open_azure", "open_gcs", "open_s3", "open_url", "translate_boto3_kwargs"]
 
 # One request, its body included; a connection that says nothing for so long is given up and tried again.
 TIMEOUT = timedelta(minutes=5)
@@ -27,6 +27,7 @@ CONNECT_TIMEOUT = timedelta(seconds=10)
 RETRIES_MAX = 3
 RETRY_TIMEOUT = timedelta(minutes=10)
 
+_SCHEMES = ("abfs", "abfss", "adl", "az", "azure", "file", "gs", "memory", "s3", "s3a")
 # Azure takes names that are identifiers only.
 _SHA256 = "tenuto_sha256"
 _LENGTH = "tenuto_length"
@@ -69,25 +70,25 @@ class Bucket:
         """Return the key with the bucket before it, for people."""
         return f"{self.name.rstrip('/')}/{key.lstrip('/')}"
 
-    def put(self, key: str, data: bytes, *, overwrite: bool = True) -> tuple[str, int]:
+    def put(self, key: str, data: bytes | bytearray, *, overwrite: bool = True) -> Checksum:
         """
-        Store an object, complete or not at all; return its hex SHA-256 and length.
+        Store an object, complete or not at all; return its checksum.
 
         Raises:
             FileExistsError: if there is one and `overwrite` is off; the store itself decides, so that of two
                 writers one wins.
             ObjectStoreError: for anything else that goes wrong.
         """
-        sha256, length = hashlib.sha256(data).hexdigest(), len(data)
-        facts: dict[str, str] | None = {_SHA256: sha256, _LENGTH: str(length)}
+        checksum = checksum_of(data)
+        facts: dict[str, str] | None = {_SHA256: checksum.sha256, _LENGTH: str(checksum.length)}
         if not self._keeps_facts():
             facts = None
         self._call(key, "put", data, attributes=facts, mode="overwrite" if overwrite else "create")
-        return sha256, length
+        return checksum
 
-    def get(self, key: str) -> tuple[bytes, tuple[str, int]]:
+    def get(self, key: str) -> tuple[bytes, Checksum]:
         """
-        Return an object's bytes, and their hex SHA-256 and length.
+        Return an object's bytes, and their checksum.
 
         Raises:
             FileNotFoundError: if there is no such object.
@@ -95,16 +96,16 @@ class Bucket:
                 of theirs and are read as they are.
             ObjectStoreError: for anything else that goes wrong.
         """
-        found = self._call(key, "get")
-        facts = dict(found.attributes)
-        data = self._guarded(key, lambda: bytes(found.bytes()))
-        checksum = (hashlib.sha256(data).hexdigest(), len(data))
-        length = facts.get(_LENGTH)
-        if length is not None and length != str(len(data)):
-            raise ResultCorrupt(self.location(key), f"it has {len(data)} bytes instead of {length}")
-        if facts.get(_SHA256, checksum[0]) != checksum[0]:
-            raise ResultCorrupt(self.location(key), "its content is not what was written")
-        return data, checksum
+        answer = self._call(key, "get")
+        facts = dict(answer.attributes)
+        data = self._guarded(key, lambda: bytes(answer.bytes()))
+        found = checksum_of(data)
+        length = facts.get(_LENGTH, str(found.length))
+        written = Checksum(facts.get(_SHA256, found.sha256), int(length) if length.isdecimal() else -1)
+        damage = written.damage(found)
+        if damage is not None:
+            raise ResultCorrupt(self.location(key), damage)
+        return data, found
 
     def exists(self, key: str) -> bool:
         """
@@ -119,6 +120,38 @@ class Bucket:
         except FileNotFoundError:
             return False
         return True
+
+    def copy(self, key: str, to_key: str) -> None:
+        """
+        Give the bucket a second object with the content of one; the store itself does it.
+
+        Raises:
+            FileNotFoundError: if there is no such object.
+            ObjectStoreError: for anything else that goes wrong.
+        """
+        self._call(key, "copy", to_key)
+
+    def keys(self, prefix: str) -> list[str]:
+        """
+        Return the keys of all objects below a prefix.
+
+        Raises:
+            ObjectStoreError: if that cannot be found out.
+        """
+        store = self._opened()
+        found = self._guarded(prefix, lambda: [item for part in store.list(prefix) for item in part])
+        return [item["path"] for item in found]
+
+    def delete(self, keys: Sequence[str]) -> None:
+        """
+        Remove objects; those that are not there are no fault.
+
+        Raises:
+            ObjectStoreError: if one cannot be removed.
+        """
+        store = self._opened()
+        if keys:
+            self._guarded(keys[0], lambda: store.delete(list(keys)))
 
     def _keeps_facts(self) -> bool:
         return type(self._opened()).__name__ != "LocalStore"
@@ -174,6 +207,23 @@ def open_gcs(bucket: str) -> Bucket:
 def open_azure(container: str, connection_string: Callable[[], str]) -> Bucket:
     """Return a container of Azure's Blob Storage; `connection_string` is called when it is opened."""
     return Bucket(f"az://{container}", _make_azure, container, connection_string)
+
+
+def check_url(url: str) -> None:
+    """
+    Refuse what `open_url` cannot open.
+
+    Raises:
+        ValueError: for a URL of another scheme, or one that holds a password.
+    """
+    scheme, separator, rest = url.partition("://")
+    if not separator or scheme not in _SCHEMES:
+        raise ValueError(
+            f"{scheme!r} is no known scheme of a URL. Known are {', '.join(_SCHEMES)}: "
+            "write s3://bucket/prefix, for example."
+        )
+    if "@" in rest.partition("/")[0] and ":" in rest.partition("@")[0]:
+        raise ValueError("The URL holds a password. Give credentials as secrets or in the environment.")
 
 
 def open_url(url: str, options: Mapping[str, Any] | None = None) -> Bucket:

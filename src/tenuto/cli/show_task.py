@@ -91,7 +91,8 @@ def result_text(ref: ResultRef | None, group: TaskGroup, folder: str) -> str:
     size = f"{size_text(ref.length)}, SHA-256 {ref.sha256[:DIGEST_CHARACTERS]}" if ref.sha256 else ""
     form = ref.serializer.rpartition(".")[2]
     if ref.kind == "kept":
-        return f"kept in runs/{folder}/kept/{ref.location}  {form}  {size}"
+        where = f"at {ref.location}" if "/" in ref.location else f"in runs/{folder}/kept/{ref.location}"
+        return f"kept {where}  {form}  {size}"
     written_by = str(group.described.get("result") or "its Result").rpartition(".")[2]
     return f"written by {written_by} at {ref.location}  {form}  {size}".rstrip()
 

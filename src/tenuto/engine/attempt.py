@@ -28,11 +28,12 @@ from tenuto.engine.signals import LOOP, SUCCESS, PrefectStateSignal
 from tenuto.engine.timeouts import call_in_thread, call_with_timeout, is_of_outer_task
 from tenuto.engine.transitions import Outcome
 from tenuto.exceptions import PrefectSignal
+from tenuto.journal.event import ResultRef
 
 if TYPE_CHECKING:
     from tenuto.core.task import Task
     from tenuto.engine.result import Result
-    from tenuto.journal.event import ResultRef
+    from tenuto.journal.values import NotKept
 
 logger = get_logger("TaskRunner")
 
@@ -71,15 +72,15 @@ class Body:
         task: whose `run` is called.
         slug: of the task in its flow.
         special: `run` is a coroutine function, has a timeout, or its output goes to the log.
-        keep: stores a copy of the value for a resume, under slug and map index, and returns its reference;
-            None when it is not to be kept.
+        keep: stores a copy of the value for a resume, under slug and map index, and returns its reference, or
+            why it could not; None when it is not to be kept.
         surroundings: what the contexts of its runs start from.
     """
 
     task: Task
     slug: str
     special: bool
-    keep: Callable[[str, int, object], ResultRef | None] | None
+    keep: Callable[[str, int, object], ResultRef | NotKept | None] | None
     surroundings: Mapping[str, Any]
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -219,7 +220,11 @@ def _store(attempt: Attempt, outcome: Outcome, value: object, filling: Mapping[s
             # must then see the checksum that it saw here, which is not that of another copy.
             return
     if body.keep is not None and not isinstance(outcome.error, LOOP):
-        outcome.kept = body.keep(body.slug, attempt.index, value)
+        kept = body.keep(body.slug, attempt.index, value)
+        if kept is None or isinstance(kept, ResultRef):
+            outcome.kept = kept
+        else:
+            outcome.not_kept = kept
 
 
 def _call_specially(task: Task, inputs: dict[str, Any]) -> Any:

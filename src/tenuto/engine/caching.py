@@ -16,7 +16,7 @@ from tenuto._base.digests import digest
 from tenuto.engine.cache_validators import all_inputs
 from tenuto.engine.state import Cached, Skipped, State, Success
 from tenuto.engine.transitions import SUCCEEDED
-from tenuto.exceptions import ResultCorrupt
+from tenuto.exceptions import PrefectException
 
 if TYPE_CHECKING:
     from tenuto.core.task import Task
@@ -113,7 +113,7 @@ def _find_in_home(
             continue
         try:
             candidate.result = load(entry.result, home.run_folder(entry.run))
-        except ResultCorrupt as error:
+        except PrefectException as error:  # It is damaged, or its store cannot be asked.
             runner.logger.warning("A cached result of run %s is passed over: %s", entry.run, error)
             continue
         candidate._kept = (entry.run, entry.result)

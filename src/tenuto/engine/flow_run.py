@@ -271,6 +271,8 @@ class FlowRun:
 
     def _conclude(self, run: TaskRun, attempt: Attempt, outcome: Outcome) -> None:
         run.ref = outcome.kept
+        if self.record is not None and (outcome.not_kept is not None or outcome.pid):
+            self.record.take_note(run, outcome)
         self._settle(run, run.node.runner.end(run, attempt, outcome), outcome)
 
     def _settle(self, run: TaskRun, state: State, outcome: Outcome | None = None) -> None:

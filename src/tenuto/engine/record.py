@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from tenuto.engine.transitions import Outcome
     from tenuto.journal.home import Home
     from tenuto.journal.recorder import Recorder
+    from tenuto.journal.values import NotKept
 
 _TASK_STATE = Kind.TASK_STATE
 _RECORDED = frozenset(
@@ -78,6 +79,7 @@ class RunRecord:
         runner.continuation = self.continuation
         runner.home = self.home
         runner.link = self._link
+        runner.tell_not_kept = self.recorder.keeper.tell_not_kept
 
     def _code_of(self, task: Task) -> str:
         """Return the fingerprint of a task's code; a function in many tasks is looked at once a run."""
@@ -87,7 +89,7 @@ class RunRecord:
             code = self._codes[shared] = self.recorder.put_object(fingerprint(task).document)
         return code
 
-    def _keeper(self, task: Task) -> Callable[[str, int, object], ResultRef | None] | None:
+    def _keeper(self, task: Task) -> Callable[[str, int, object], ResultRef | NotKept | None] | None:
         if (
             task.checkpoint is False
             or task.is_secret
@@ -96,6 +98,14 @@ class RunRecord:
             return None
         # A result with `cache_for` has to outlive the run, whatever is said about keeping others (R-CACHE-2).
         return self._keep if self._keeps_results or task.cache_for is not None else None
+
+    def take_note(self, run: TaskRun, outcome: Outcome) -> None:
+        """Take note of what another process has kept for a task run, and tell why a result was not kept."""
+        keeper = self.recorder.keeper
+        if outcome.not_kept is not None:
+            keeper.tell_not_kept(run.name, outcome.not_kept)
+        elif outcome.kept is not None:
+            keeper.count(outcome.kept)
 
     def task_running(self, run: TaskRun) -> None:
         """Record that the body of a task run is about to be called."""

@@ -53,6 +53,7 @@ from tenuto.engine.transitions import (
     check_upstream_skipped,
     state_of,
 )
+from tenuto.journal.event import ResultRef
 from tenuto.triggers import all_successful
 
 if TYPE_CHECKING:
@@ -61,8 +62,8 @@ if TYPE_CHECKING:
     from tenuto.core.task import Task
     from tenuto.engine.resume import Continuation
     from tenuto.journal.cache_index import CacheIndex
-    from tenuto.journal.event import ResultRef
     from tenuto.journal.home import Home
+    from tenuto.journal.values import NotKept
 
 __all__ = ["TaskRunner"]
 
@@ -86,7 +87,8 @@ class TaskRunner(Runner):
     code = ""
     constants: Mapping[str, Any] = {}
     constant_digests: Mapping[str, str] = {}
-    keep: Callable[[str, int, object], ResultRef | None] | None = None
+    keep: Callable[[str, int, object], ResultRef | NotKept | None] | None = None
+    tell_not_kept: Callable[[str, NotKept], None] | None = None
     records_inputs = False
     record_name: Callable[[str, int, str], None] | None = None
     continuation: Continuation | None = None
@@ -341,7 +343,11 @@ class TaskRunner(Runner):
             return None
         if found._written is None and self.keep is not None:
             # A Result that knows no checksum: downstream goes by that of a kept copy, as after the call.
-            run.ref = self.keep(self.slug, run.index, found.value)
+            kept = self.keep(self.slug, run.index, found.value)
+            if kept is None or isinstance(kept, ResultRef):
+                run.ref = kept
+            elif self.tell_not_kept is not None:
+                self.tell_not_kept(run.name, kept)
         return Cached(f"Result found at task target {location}", result=found)
 
     def _read_target(self, result: Result, location: str) -> Result | None:

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from tenuto.core.task import Task
     from tenuto.engine.result import Result
     from tenuto.journal.event import ErrorInfo, ResultRef
+    from tenuto.journal.values import NotKept
 
 SUCCEEDED = "Task run succeeded."
 SKIPPED_UPSTREAM = (
@@ -64,8 +65,8 @@ class Outcome:
     Exactly one of `value` and `error` counts: a value when `error` is None. `result` is the value in the
     task's own Result, with its location, when it was written. `write_error` says that the body succeeded and
     its result could not be stored; `cause` what went wrong around the code, if anything did (`storage`,
-    `crashed`). `kept` is the reference of the copy kept for a resume, `seconds` the duration of the body,
-    `artifacts` what the body left with the run: kind, key and body of each.
+    `crashed`). `kept` is the reference of the copy kept for a resume, `not_kept` why there is none,
+    `seconds` the duration of the body, `artifacts` what it left with the run: kind, key and body of each.
 
     Bodies that ran in another process bring the error with its traceback as text, `host` and `pid`, and where
     the value stayed there and no copy is kept, its digest.
@@ -77,6 +78,7 @@ class Outcome:
     write_error: Exception | None = None
     cause: str = ""
     kept: ResultRef | None = None
+    not_kept: NotKept | None = None
     seconds: float = 0.0
     error_text: ErrorInfo | None = None
     host: str = ""

@@ -18,6 +18,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from tenuto._base.digests import digest
@@ -33,10 +34,8 @@ from tenuto.executors.parcels import Packer, forget_parts, open_parcel, pack_ans
 from tenuto.executors.pool import WorkerProcess, setup_of_this_process
 from tenuto.executors.records import portable_record, relay, run_of_record
 from tenuto.journal.process import this_process
-from tenuto.journal.values import load
 
 if TYPE_CHECKING:
-    from tenuto.journal.event import ResultRef
     from tenuto.journal.keeper import Keeper
 
 __all__ = ["HeldValue", "NotBegun", "RemoteExecutor", "Shipment", "call_attempt", "call_function"]
@@ -289,8 +288,7 @@ class RemoteExecutor(Executor):
         keeper = keeper_of(attempt)
         kept = None
         if outcome.kept is not None and keeper is not None:
-            kept = _reader(outcome.kept, keeper)
-            keeper.count(outcome.kept)
+            kept = partial(keeper.load, outcome.kept)
         value = HeldValue(reference, self.fetch, attempt.name, report.length, report.size, kept)
         self._values.add(value)
         outcome.value = value
@@ -307,10 +305,6 @@ def keeper_of(attempt: Attempt) -> Keeper | None:
     """Return what keeps the results of the attempt's run, None where they are not kept."""
     keep = attempt.body.keep
     return getattr(keep, "__self__", None)
-
-
-def _reader(ref: ResultRef, keeper: Keeper) -> Callable[[], Any]:
-    return lambda: load(ref, keeper.folder, allow_pickle=keeper.settings.allow_pickle)
 
 
 @dataclass(frozen=True, slots=True)
@@ -412,9 +406,9 @@ def _kept_before(attempt: Attempt, keeper: Keeper | None) -> Outcome | None:
     if ref is None or keeper is None:
         return None
     try:
-        return Outcome(value=load(ref, keeper.folder, allow_pickle=keeper.settings.allow_pickle), kept=ref)
+        return Outcome(value=keeper.load(ref), kept=ref)
     except PrefectException:
-        return None  # Damaged: it is computed again.
+        return None  # Damaged, or out of reach: it is computed again.
 
 
 def size_of(value: object) -> int:

@@ -7,8 +7,8 @@ The bytes of a kept result, by serializer.
   other, so that they are written from where they lie in memory; then a trailer tells the lengths. Without
   such buffers it is a plain pickle.
 
-Everything is written once, straight to the file, and hashed on the way; reading hashes on the way too, and
-hands out nothing before the checksum was right.
+Everything is written once, straight to where it goes, and hashed on the way; reading hashes on the way too,
+and hands out nothing before the checksum was right.
 """
 
 from __future__ import annotations
@@ -20,15 +20,28 @@ import os
 import pickle
 import struct
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self, cast
 
 import msgspec
 
+from tenuto._base.checksums import Checksum
+from tenuto._base.files import temporary_name
 from tenuto._base.plain import ordered_json, plain_json
 
-__all__ = ["OverCap", "Sink", "Wrong", "read_segments", "read_value", "write_value"]
+__all__ = [
+    "FileSink",
+    "MemorySink",
+    "OverCap",
+    "Sink",
+    "Wrong",
+    "read_segments",
+    "read_value",
+    "segments_of",
+    "write_value",
+]
 
 JSON_BYTES_MAX = 1 << 20
 """Plain values up to this length are kept as JSON, which others can read; longer ones are pickled faster."""
@@ -60,47 +73,21 @@ def _names_script(frame: bytes) -> bool:
 
 
 class Sink:
-    """
-    A new private file that hashes and counts what is written, and is removed again when its block raises.
+    """Hashes and counts what is written; a subclass takes it, and drops it when its block raises."""
 
-    Not through a temporary name: nobody believes a kept file before an event tells its checksum, and an
-    existing file of the name (a hard link into an older run, perhaps) is unlinked first, never overwritten.
-    """
-
-    def __init__(self, path: Path, cap: int, *, durable: bool = False) -> None:
-        self.path = path
+    def __init__(self, cap: int) -> None:
         self.cap = cap
-        self.durable = durable
         self.length = 0
         self.refuse_scripts = False
         self._sha256 = hashlib.sha256()
-        self._fd = -1
 
     def __enter__(self) -> Self:
-        try:
-            self._fd = os.open(self.path, _OPEN_NEW, 0o600)
-        except FileExistsError:
-            os.unlink(self.path)
-            self._fd = os.open(self.path, _OPEN_NEW, 0o600)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            if kind is None and self.durable:
-                os.fsync(self._fd)
-        except OSError:
-            self._remove()
-            raise
-        finally:
-            os.close(self._fd)
-            if kind is not None:
-                self._remove()
-
-    def _remove(self) -> None:
-        with contextlib.suppress(OSError):  # The error on its way tells more than a failed clean-up.
-            os.unlink(self.path)
+        pass
 
     def write(self, data: Any) -> int:
         """Append bytes or any contiguous buffer of bytes; the C pickler calls this too."""
@@ -111,12 +98,10 @@ class Sink:
             raise _NamesScript
         view = memoryview(data)
         for start in range(0, size, _CHUNK_BYTES):
-            # In pieces that fit the processor's cache: hashed and copied to the kernel while they are there.
+            # In pieces that fit the processor's cache: hashed and taken while they are there.
             piece = view[start : start + _CHUNK_BYTES]
             self._sha256.update(piece)
-            done = 0
-            while done < len(piece):
-                done += os.write(self._fd, piece[done:])
+            self._take(piece)
         self.length += size
         return size
 
@@ -126,9 +111,8 @@ class Sink:
             raise OverCap
 
     def restart(self) -> None:
-        """Begin the file anew."""
-        os.ftruncate(self._fd, 0)
-        os.lseek(self._fd, 0, os.SEEK_SET)
+        """Begin anew."""
+        self._drop()
         self._sha256 = hashlib.sha256()
         self.length = 0
         self.refuse_scripts = False
@@ -136,6 +120,92 @@ class Sink:
     def hexdigest(self) -> str:
         """Return the SHA-256 of all that was written."""
         return self._sha256.hexdigest()
+
+    def _take(self, piece: memoryview) -> None:
+        raise NotImplementedError
+
+    def _drop(self) -> None:
+        raise NotImplementedError
+
+
+class FileSink(Sink):
+    """
+    A new file, removed again when its block raises.
+
+    Args:
+        path: of the file.
+        cap: the most bytes that it may have.
+        durable: the block ends when the file is on the disk.
+        shared: its folder is one that others use, too: the umask says who can read it, and it appears
+            complete or not at all. Otherwise it is private, and written where it stays: nobody believes a
+            kept file before an event tells its checksum.
+
+    An existing file of the name (a hard link into an older run, perhaps) is never overwritten.
+    """
+
+    def __init__(self, path: Path, cap: int, *, durable: bool = False, shared: bool = False) -> None:
+        super().__init__(cap)
+        self.path = path
+        self.durable = durable
+        self.mode = 0o666 if shared else 0o600
+        self._written_at = path.with_name(temporary_name()) if shared else path
+        self._fd = -1
+
+    def __enter__(self) -> Self:
+        try:
+            self._fd = os.open(self._written_at, _OPEN_NEW, self.mode)
+        except FileExistsError:
+            os.unlink(self._written_at)
+            self._fd = os.open(self._written_at, _OPEN_NEW, self.mode)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        is_whole = False
+        try:
+            try:
+                if kind is None and self.durable:
+                    os.fsync(self._fd)
+            finally:
+                os.close(self._fd)
+            if kind is None and self._written_at != self.path:
+                os.replace(self._written_at, self.path)
+            is_whole = kind is None
+        finally:
+            if not is_whole:
+                with contextlib.suppress(OSError):  # The error on its way tells more than a failed clean-up.
+                    os.unlink(self._written_at)
+
+    def _take(self, piece: memoryview) -> None:
+        done = 0
+        while done < len(piece):
+            done += os.write(self._fd, piece[done:])
+
+    def _drop(self) -> None:
+        os.ftruncate(self._fd, 0)
+        os.lseek(self._fd, 0, os.SEEK_SET)
+
+
+class MemorySink(Sink):
+    """Bytes in memory, handed over when the block ends well."""
+
+    def __init__(self, cap: int, hand_over: Callable[[bytearray], object]) -> None:
+        super().__init__(cap)
+        self._data = bytearray()
+        self._hand_over = hand_over
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._hand_over(self._data)
+
+    def _take(self, piece: memoryview) -> None:
+        self._data += piece
+
+    def _drop(self) -> None:
+        self._data.clear()
 
 
 def write_value(value: object, sink: Sink, allow_pickle: bool) -> str:
@@ -219,7 +289,7 @@ def _write_npy(array: Any, sink: Sink) -> None:
         sink.write(memoryview(flat.view("u1")))
 
 
-def read_segments(path: Path, sha256: str, length: int) -> list[bytearray]:
+def read_segments(path: Path, written: Checksum) -> list[bytearray]:
     """
     Return the verified bytes of a kept file: the stream, then each out-of-band buffer.
 
@@ -230,19 +300,27 @@ def read_segments(path: Path, sha256: str, length: int) -> list[bytearray]:
         OSError: when the file cannot be read.
     """
     with io.FileIO(path, opener=lambda name, flags: os.open(name, flags | _NO_FOLLOW)) as file:
-        found = os.fstat(file.fileno()).st_size
-        if found != length:
-            raise Wrong(f"it has {found} bytes instead of {length}")
-        sizes = _segment_sizes(file, length)
-        file.seek(0)
-        digest = hashlib.sha256()
-        segments = [_read_hashed(file, size, digest) for size in sizes]
-    if digest.hexdigest() != sha256:
-        raise Wrong("its SHA-256 is not the recorded one")
+        return segments_of(file, os.fstat(file.fileno()).st_size, written)
+
+
+def segments_of(file: io.FileIO | io.BytesIO, length: int, written: Checksum) -> list[bytearray]:
+    """Return the verified segments of `length` bytes; raises as `read_segments` does."""
+    _check(written, written._replace(length=length))  # Before any of it is read.
+    sizes = _segment_sizes(file, length)
+    file.seek(0)
+    digest = hashlib.sha256()
+    segments = [_read_hashed(file, size, digest) for size in sizes]
+    _check(written, Checksum(digest.hexdigest(), length))
     return segments[:-1] if len(segments) > 1 else segments
 
 
-def _segment_sizes(file: io.FileIO, length: int) -> list[int]:
+def _check(written: Checksum, found: Checksum) -> None:
+    damage = written.damage(found)
+    if damage is not None:
+        raise Wrong(damage)
+
+
+def _segment_sizes(file: io.FileIO | io.BytesIO, length: int) -> list[int]:
     """Return the lengths of stream, buffers and trailer, if there is one; they add up to the file."""
     if length < _TAIL.size:
         return [length]
@@ -261,11 +339,11 @@ def _segment_sizes(file: io.FileIO, length: int) -> list[int]:
     return sizes
 
 
-def _read_exactly(file: io.FileIO, size: int) -> bytearray:
+def _read_exactly(file: io.FileIO | io.BytesIO, size: int) -> bytearray:
     return _read_hashed(file, size, hashlib.sha256())
 
 
-def _read_hashed(file: io.FileIO, size: int, digest: Any) -> bytearray:
+def _read_hashed(file: io.FileIO | io.BytesIO, size: int, digest: Any) -> bytearray:
     """Read into one writable buffer: a task may change the arrays that are made over it."""
     data = bytearray(size)
     view = memoryview(data)

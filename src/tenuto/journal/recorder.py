@@ -231,8 +231,7 @@ class Recorder:
             return
         self._warned = True  # What comes after the end, from a thread left over, is dropped without a word.
         self._writer.close()
-        self.keeper.is_open = False
-        self.keeper.forget_notes()
+        self.keeper.close()
         if self.keeper.has_files:
             succeeded = self._final_state in SUCCESSFUL_STATES
             retention.after_run(self.home, self.settings, self.folder, succeeded)

@@ -8,8 +8,11 @@ Which old runs and kept results go, and when. Live runs are never touched.
   `history.journals_max_gb`.
 
 A limit of 0 is no limit. At a run's start this costs a few system calls; when something is due, one listing,
-and at most one `stat` per run folder: the folder `runs/.kept` holds one empty file for each run with kept
-results.
+and at most one `stat` per run folder: the folder `runs/.kept` holds one file for each run with kept results.
+
+That file also names the URLs where a run has kept results outside of its own folder, and their bytes. They go
+by the same rules, but for that shared places are spoken to once an hour only, and what is not named is never
+touched: other homes may use the place, too.
 """
 
 from __future__ import annotations
@@ -21,15 +24,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tenuto._base.files import ensure_private_dir
+from tenuto._base.logging import get_logger
 from tenuto.journal.cache_index import protected_files
 from tenuto.journal.event import Event, Header
 from tenuto.journal.home import Home, is_alive, newest_journal
+from tenuto.journal.places import KEPT_FOLDER, own_place, place_at
 from tenuto.journal.process import host_name
-from tenuto.journal.reader import read_ends
+from tenuto.journal.reader import read_ends, read_events
 from tenuto.journal.settings import RecordSettings
 from tenuto.journal.shipment import SHIPPED_FOLDER
 from tenuto.journal.states import FINAL_STATES, SUCCESSFUL_STATES
-from tenuto.journal.values import KEPT_FOLDER
 
 __all__ = ["PruneReport", "after_run", "mark_kept", "prune", "prune_if_due"]
 
@@ -58,6 +62,8 @@ class _Run:
     header: Header | None
     last: Event | None
     live: bool
+    away: dict[str, int] = field(default_factory=dict)
+    """URLs where it has kept results, outside of its folder, and their bytes there."""
     files: list[tuple[Path, int]] = field(default_factory=list)
 
     @property
@@ -70,7 +76,7 @@ class _Run:
 
     @property
     def bytes(self) -> int:
-        return sum(size for _, size in self.files)
+        return sum(size for _, size in self.files) + sum(self.away.values())
 
 
 def prune(
@@ -88,7 +94,10 @@ def prune(
     moment = time.time() if now is None else now
     report = PruneReport()
     folders = list(home.run_folders())
-    holders = [folder for folder in folders if (folder / KEPT_FOLDER).is_dir()]
+    marked = set(_names(home.runs / ".kept"))
+    holders = [folder for folder in folders if folder.name in marked or (folder / KEPT_FOLDER).is_dir()]
+    # Of records that are gone, what could not be removed where it lies.
+    holders += [home.runs / name for name in sorted(marked.difference(folder.name for folder in folders))]
     _prune_kept(home, holders, settings, moment, report, dry_run)
     _prune_runs(home, folders, settings, moment, report, dry_run)
     if not dry_run:
@@ -112,7 +121,7 @@ def prune_if_due(home: Home, settings: RecordSettings, now: float | None = None)
         # Also when both times are equal: file systems count in ticks of some milliseconds.
         if hourly or (kept and kept >= _modified(home.runs / ".pruned-kept")):
             holders = [home.runs / name for name in sorted(_names(home.runs / ".kept"), reverse=True)]
-            _prune_kept(home, holders, settings, moment, report, dry_run=False)
+            _prune_kept(home, holders, settings, moment, report, dry_run=False, away=hourly)
             _touch(home, "kept")
         if hourly:
             _prune_runs(home, list(home.run_folders()), settings, moment, report, dry_run=False)
@@ -123,16 +132,29 @@ def prune_if_due(home: Home, settings: RecordSettings, now: float | None = None)
     return report
 
 
-def mark_kept(home: Home, folder: Path) -> None:
+def mark_kept(home: Home, folder: Path, url: str = "", length: int | None = None) -> None:
     """
     Note that a run has kept results.
+
+    Args:
+        home: the home folder.
+        folder: the run's folder.
+        url: where they lie, if that is not the run's folder.
+        length: how many bytes there, when that is known.
 
     Raises:
         OSError: when the note cannot be written.
     """
     index = home.runs / ".kept"
     ensure_private_dir(index)
-    os.close(os.open(index / folder.name, os.O_WRONLY | os.O_CREAT, 0o600))
+    descriptor = os.open(index / folder.name, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        if url:
+            os.write(
+                descriptor, f"{url} {'' if length is None else length}\n".encode(errors="surrogateescape")
+            )
+    finally:
+        os.close(descriptor)
 
 
 def after_run(home: Home, settings: RecordSettings, folder: Path | None, succeeded: bool) -> None:
@@ -145,9 +167,18 @@ def after_run(home: Home, settings: RecordSettings, folder: Path | None, succeed
 
 
 def _prune_kept(
-    home: Home, holders: list[Path], settings: RecordSettings, now: float, report: PruneReport, dry_run: bool
+    home: Home,
+    holders: list[Path],
+    settings: RecordSettings,
+    now: float,
+    report: PruneReport,
+    dry_run: bool,
+    away: bool = True,
 ) -> None:
+    """Remove the results whose time has come; `away`: also those outside of this home."""
     runs = [_look(folder, now, settings) for folder in holders]
+    for run in runs:
+        run.away = _away(home, run)
     protected = _protected(home, now)
     _list_files(runs, protected)
     total = 0
@@ -165,7 +196,9 @@ def _prune_kept(
         ):
             total += run.bytes
             continue
-        if run.files:  # All may be protected.
+        if run.away and not away:
+            continue
+        if run.files or run.away:  # All files may be protected.
             report.bytes_freed += run.bytes
             report.kept_removed.append(run.folder.name)
         if not dry_run:
@@ -174,6 +207,8 @@ def _prune_kept(
 
 def _has_to_go(run: _Run, superseded: bool, settings: RecordSettings, now: float) -> bool:
     """Say whether results go by policy or age; `superseded`: a newer run of the flow has succeeded."""
+    if run.last is None:
+        return True  # Nothing can find them any more.
     if settings.results_days and now - run.ended > settings.results_days * _DAY_SECONDS:
         return True
     if settings.keep_results == "until_success":
@@ -230,7 +265,8 @@ def _look(folder: Path, now: float, settings: RecordSettings) -> _Run:
 
 def _protected(home: Home, now: float) -> set[tuple[str, str]]:
     """Return (run folder's name, file name) of what an unexpired cache entry names."""
-    return {(home.run_folder(run).name, name) for run, name in protected_files(home.path, int(now * 1e6))}
+    found = protected_files(home.path, int(now * 1e6))
+    return {(home.run_folder(run).name, location.rpartition("/")[2]) for run, location in found}
 
 
 def _list_files(runs: list[_Run], protected: set[tuple[str, str]]) -> None:
@@ -249,18 +285,57 @@ def _list_files(runs: list[_Run], protected: set[tuple[str, str]]) -> None:
             continue
 
 
-def _remove_kept(home: Home, folder: Path, protected: set[tuple[str, str]]) -> None:
-    kept = folder / KEPT_FOLDER
-    for name in _names(kept):
-        if (folder.name, name) not in protected:
-            (kept / name).unlink(missing_ok=True)
+def _away(home: Home, run: _Run) -> dict[str, int]:
+    """Return where a run has kept results outside of its folder, and how many bytes."""
+    found: dict[str, int] = {}
+    urls = _urls(home, run.folder)
+    for url, length in urls.items():
+        # Of a run that was killed, and of one that goes on, only its record knows.
+        found[url] = _recorded_bytes(run.folder, url) if length is None else length
+        if length is None and not run.live:
+            mark_kept(home, run.folder, url, found[url])
+    return found
+
+
+def _urls(home: Home, folder: Path) -> dict[str, int | None]:
+    """Return the URLs where a run has noted that it keeps results, with the bytes where they are noted."""
     try:
-        os.rmdir(kept)
-    except FileNotFoundError:
-        pass
+        text = (home.runs / ".kept" / folder.name).read_text(errors="surrogateescape")
     except OSError:
-        return  # Protected files are left: looked at again next time.
-    (home.runs / ".kept" / folder.name).unlink(missing_ok=True)
+        return {}
+    found: dict[str, int | None] = {}
+    for line in text.splitlines():
+        url, _, length = line.rpartition(" ")
+        # One run's folder, and nothing above it, whatever the file says.
+        if url.endswith(f"/{folder.name}"):
+            found[url] = int(length) if length.isdecimal() else found.get(url)
+    return found
+
+
+def _recorded_bytes(folder: Path, url: str) -> int:
+    path = newest_journal(folder)
+    refs = (event.result for event in read_events(path)) if path is not None else ()
+    return sum(ref.length for ref in refs if ref is not None and ref.location.startswith(f"{url}/"))
+
+
+def _remove_kept(home: Home, folder: Path, protected: set[tuple[str, str]]) -> None:
+    but = {name for run, name in protected if run == folder.name}
+    is_clear = own_place(folder).clear(but)
+    is_clear = _clear_away(home, folder, but) and is_clear
+    if is_clear:  # Else it is looked at again next time.
+        (home.runs / ".kept" / folder.name).unlink(missing_ok=True)
+
+
+def _clear_away(home: Home, folder: Path, but: set[str]) -> bool:
+    """Remove what a run has kept outside of its folder; say whether nothing is left there."""
+    is_clear = True
+    for url in _urls(home, folder):
+        try:
+            is_clear = place_at(url).clear(but) and is_clear
+        except OSError as error:
+            get_logger("Recorder").debug("Kept results cannot be removed: %s", error)
+            is_clear = False
+    return is_clear
 
 
 def _remove_run(home: Home, folder: Path, now: float) -> None:
@@ -268,11 +343,13 @@ def _remove_run(home: Home, folder: Path, now: float) -> None:
     protected = _protected(home, now)
     if any(name == folder.name for name, _ in protected):
         return
+    is_clear = _clear_away(home, folder, set())
     gone = home.runs / f"{_GONE_PREFIX}{folder.name}"
     os.rename(folder, gone)
     shutil.rmtree(gone, ignore_errors=True)
-    for index in (".kept", SHIPPED_FOLDER):
-        (home.runs / index / folder.name).unlink(missing_ok=True)
+    (home.runs / SHIPPED_FOLDER / folder.name).unlink(missing_ok=True)
+    if is_clear:
+        (home.runs / ".kept" / folder.name).unlink(missing_ok=True)
 
 
 def _remove_leftovers(home: Home) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Self
 
+from tenuto.journal.places import full_location
+
 __all__ = ["RecordSettings"]
 
 _MEGABYTE = 1 << 20
@@ -18,6 +20,8 @@ class RecordSettings:
 
     keep_results: str = "last"
     """`last`, `until_success` or `never`."""
+    results_location: str = ""
+    """The URL under which the results of all runs are kept; empty: each in its run's own folder."""
     value_bytes_max: int = 256 * _MEGABYTE
     results_bytes_max: int = 10 * _GIGABYTE
     results_days: float = 14
@@ -35,16 +39,22 @@ class RecordSettings:
         Read the `flows`, `history`, `journal` and `results` sections.
 
         Raises:
-            ValueError: for a `flows.keep_results` that does not exist.
+            ValueError: for a `flows.keep_results` that does not exist, or a `flows.results_location` that is
+                no folder and no known URL.
         """
         policy = config.flows.keep_results
         if policy not in _POLICIES:
             raise ValueError(
                 f"flows.keep_results is {policy!r}; it must be one of {', '.join(map(repr, _POLICIES))}."
             )
+        try:
+            location = full_location(config.flows.results_location)
+        except ValueError as error:
+            raise ValueError(f"flows.results_location cannot be used: {error}") from None
         history = config.history
         return cls(
             keep_results=policy,
+            results_location=location,
             value_bytes_max=int(float(config.flows.keep_results_max_mb) * _MEGABYTE),
             results_bytes_max=int(float(history.results_max_gb) * _GIGABYTE),
             results_days=float(history.results_days),

@@ -9,17 +9,19 @@ from typing import Any
 
 import msgspec
 
+from tenuto._base.checksums import Checksum
+from tenuto._base.files import told
 from tenuto._base.masking import mask
 from tenuto._base.plain import ordered_json, plain_json
 from tenuto._base.texts import safe_text
-from tenuto.exceptions import ResultCorrupt
+from tenuto.exceptions import ObjectStoreError, PrefectException, ResultCorrupt
 from tenuto.journal.event import ResultRef
-from tenuto.journal.kept import OverCap, Sink, Wrong, read_segments, read_value, write_value
+from tenuto.journal.kept import FileSink, OverCap, Sink, Wrong, read_value, write_value
+from tenuto.journal.places import KEPT_FOLDER, find
 
-__all__ = ["INLINE_BYTES_MAX", "NotKept", "inline", "keep", "keep_file", "load"]
+__all__ = ["INLINE_BYTES_MAX", "NotKept", "inline", "keep", "keep_file", "keep_in", "load"]
 
 INLINE_BYTES_MAX = 4096
-KEPT_FOLDER = "kept"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +78,23 @@ def keep_file(
     value: object, path: Path, cap: int, *, allow_pickle: bool = True, durable: bool = False
 ) -> ResultRef | NotKept:
     """Keep a value in a file, whatever its size. See `keep`. `durable`: return when it is on the disk."""
+    return keep_in(FileSink(path, cap, durable=durable), value, path.name, allow_pickle=allow_pickle)
+
+
+def keep_in(sink: Sink, value: object, location: str, *, allow_pickle: bool = True) -> ResultRef | NotKept:
+    """Keep a value in what a sink writes to, whatever its size; `location` is for the reference."""
     try:
-        with Sink(path, cap, durable=durable) as sink:
+        with sink:
             serializer = write_value(value, sink, allow_pickle)
-            return ResultRef("kept", path.name, serializer, sink.hexdigest(), sink.length)
+        return ResultRef("kept", location, serializer, sink.hexdigest(), sink.length)
     except OverCap:
-        return NotKept(f"it is larger than {cap // (1 << 20)} MB (flows.keep_results_max_mb)", over_cap=True)
+        return NotKept(
+            f"it is larger than {sink.cap // (1 << 20)} MB (flows.keep_results_max_mb)", over_cap=True
+        )
+    except ObjectStoreError as error:
+        return NotKept(f"the object store refused it: {error.problem}", refused=True)
     except OSError as error:
-        return NotKept(f"the disk refused it: {error.strerror or error}", refused=True)
+        return NotKept(f"the disk refused it: {told(error)}", refused=True)
     except Exception as error:  # noqa: BLE001  # see below
         # A user's object may raise anything while it is pickled, which must not fail a task that succeeded.
         return NotKept(f"it cannot be pickled: {type(error).__name__}: {safe_text(error)}")
@@ -100,28 +111,30 @@ def load(ref: ResultRef, run_folder: Path, *, allow_pickle: bool = True) -> Any:
 
     Raises:
         ResultCorrupt: when the bytes are missing or are not those that were recorded, or cannot be read back.
+        ObjectStoreError: when a bucket cannot be asked for them.
     """
     if ref.kind == "inline":
         return _load_inline(ref)
     if ref.kind != "kept":
         raise ResultCorrupt(ref.location, f"a result of kind {ref.kind!r} is not kept in the run's folder")
-    if not is_file_name(ref.location):
-        raise ResultCorrupt(ref.location, "its name is not that of a kept file")
     if ref.serializer == "pickle" and not allow_pickle:
         raise ResultCorrupt(ref.location, "it is a pickle, and results.pickle is off")
-    path = run_folder / KEPT_FOLDER / ref.location
+    path = str(run_folder / KEPT_FOLDER / ref.location) if "/" not in ref.location else ref.location
     try:
-        segments = read_segments(path, ref.sha256, ref.length)
+        place, name = find(ref.location, run_folder)
+        segments = place.segments(name, Checksum(ref.sha256, ref.length))
     except Wrong as error:
-        raise ResultCorrupt(str(path), str(error)) from None
+        raise ResultCorrupt(path, str(error)) from None
+    except PrefectException:
+        raise
     except OSError as error:
-        raise ResultCorrupt(str(path), error.strerror or str(error)) from error
+        raise ResultCorrupt(path, told(error).rstrip(".")) from error
     try:
         return read_value(ref.serializer, segments)
     except Exception as error:
         # Unpickling runs the code of user classes, which may have changed or gone since the value was kept.
         problem = f"it cannot be read back: {type(error).__name__}: {safe_text(error)}"
-        raise ResultCorrupt(str(path), problem) from error
+        raise ResultCorrupt(path, problem) from error
 
 
 def _load_inline(ref: ResultRef) -> Any:
@@ -133,8 +146,3 @@ def _load_inline(ref: ResultRef) -> Any:
     if canonical is None or hashlib.sha256(canonical).hexdigest() != ref.sha256:
         raise ResultCorrupt("journal", "the SHA-256 of an inline value is not the recorded one")
     return value
-
-
-def is_file_name(name: str) -> bool:
-    """Say whether a location from a journal is a plain file name: none may lead out of the folder."""
-    return bool(name) and name not in (".", "..") and not any(character in name for character in "/\\\0:")

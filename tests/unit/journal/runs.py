@@ -10,9 +10,10 @@ import pytest
 from tenuto._base.ids import task_run_id
 from tenuto.journal.event import Event, Header, Kind, ResultRef, encode_line
 from tenuto.journal.home import Home
+from tenuto.journal.places import KEPT_FOLDER
 from tenuto.journal.process import this_process
 from tenuto.journal.retention import mark_kept
-from tenuto.journal.values import KEPT_FOLDER, keep_file
+from tenuto.journal.values import keep_file
 
 DAY = 86_400.0
 NOW = 1_800_000_000.0

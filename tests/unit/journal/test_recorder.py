@@ -25,7 +25,7 @@ from tenuto.journal.process import this_process
 from tenuto.journal.reader import read_events
 from tenuto.journal.recorder import Recorder
 from tenuto.journal.settings import RecordSettings
-from tenuto.journal.values import load
+from tenuto.journal.values import NotKept, load
 
 
 @pytest.fixture
@@ -372,11 +372,13 @@ def test_kill_9_leaves_every_event_that_was_recorded(tenuto_home: Path) -> None:
 def test_what_is_not_kept_is_told_in_one_line(tenuto_home: Path, warnings: list[logging.LogRecord]) -> None:
     recorder = start(tenuto_home)
 
-    assert recorder.keeper.keep("load-1", 3, (number for number in range(3))) is None
+    outcome = recorder.keeper.keep("load-1", 3, (number for number in range(3)))
+    assert isinstance(outcome, NotKept)
+    recorder.keeper.tell_not_kept("load[3]", outcome)
     recorder.close()
 
     [record] = warnings
-    assert "'load-1[3]'" in record.getMessage()
+    assert "'load[3]'" in record.getMessage()
     assert "cannot be pickled" in record.getMessage()
     assert recorder.recording is False
     assert view(recorder).incomplete == ""
@@ -388,41 +390,39 @@ def test_a_kept_file_is_named_after_task_run_and_epoch(tenuto_home: Path) -> Non
     ref = recorder.keeper.keep("a-1", 0, (1,))
     recorder.close()
 
-    assert ref is not None
+    assert isinstance(ref, ResultRef)
     assert ref.location == f"{task_run_id(recorder.flow_run_id, 'a-1', 0)}.2"
     assert recorder.folder is not None
     assert (recorder.folder / "kept" / ref.location).is_file()
     assert (recorder.folder / "2.journal").is_file()
 
 
-def test_one_value_is_kept_up_to_the_cap_of_the_settings(
-    tenuto_home: Path, warnings: list[logging.LogRecord]
-) -> None:
+def test_one_value_is_kept_up_to_the_cap_of_the_settings(tenuto_home: Path) -> None:
     config.flows.keep_results_max_mb = 1
     recorder = start(tenuto_home)
 
-    assert recorder.keeper.keep("a-1", -1, np.zeros(100_000)) is not None
-    assert recorder.keeper.keep("a-2", -1, np.zeros(200_000)) is None
+    assert isinstance(recorder.keeper.keep("a-1", -1, np.zeros(100_000)), ResultRef)
+    outcome = recorder.keeper.keep("a-2", -1, np.zeros(200_000))
     recorder.close()
 
-    assert "larger than 1 MB" in warnings[0].getMessage()
+    assert isinstance(outcome, NotKept)
+    assert "larger than 1 MB" in outcome.reason
 
 
-def test_a_run_keeps_no_more_than_all_runs_together_may(
-    tenuto_home: Path, warnings: list[logging.LogRecord]
-) -> None:
+def test_a_run_keeps_no_more_than_all_runs_together_may(tenuto_home: Path) -> None:
     recorder = start(tenuto_home, settings=RecordSettings(results_bytes_max=1_000_000))
 
-    assert recorder.keeper.keep("a-1", -1, np.zeros(100_000)) is not None
-    assert recorder.keeper.keep("a-2", -1, np.zeros(100_000)) is None
-    assert recorder.keeper.keep("a-3", -1, np.zeros(10_000)) is not None
+    assert isinstance(recorder.keeper.keep("a-1", -1, np.zeros(100_000)), ResultRef)
+    outcome = recorder.keeper.keep("a-2", -1, np.zeros(100_000))
+    assert isinstance(recorder.keeper.keep("a-3", -1, np.zeros(10_000)), ResultRef)
     recorder.close()
 
-    assert "results_max_gb" in warnings[0].getMessage()
+    assert isinstance(outcome, NotKept)
+    assert "results_max_gb" in outcome.reason
 
 
 def test_nothing_is_kept_when_the_disk_is_nearly_full(
-    tenuto_home: Path, monkeypatch: pytest.MonkeyPatch, warnings: list[logging.LogRecord]
+    tenuto_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[object] = []
 
@@ -433,12 +433,13 @@ def test_nothing_is_kept_when_the_disk_is_nearly_full(
     monkeypatch.setattr(shutil, "disk_usage", usage)
     recorder = start(tenuto_home)
 
-    assert recorder.keeper.keep("a-1", -1, 1) is not None  # Inline: the disk is not asked.
+    assert isinstance(recorder.keeper.keep("a-1", -1, 1), ResultRef)  # Inline: the disk is not asked.
     assert asked == []
-    assert recorder.keeper.keep("a-1", -1, (1,)) is None
+    outcome = recorder.keeper.keep("a-1", -1, (1,))
     recorder.close()
 
-    assert "less than 10 %" in warnings[0].getMessage()
+    assert isinstance(outcome, NotKept)
+    assert "less than 10 %" in outcome.reason
 
 
 def test_a_run_is_resumable_only_where_results_are_kept(tenuto_home: Path) -> None:
@@ -455,7 +456,7 @@ def two_runs(home: Path, value: object) -> tuple[Recorder, ResultRef, Recorder]:
     old = start(home)
     ref = old.keeper.keep("a-1", -1, value)
     old.close()
-    assert ref is not None
+    assert isinstance(ref, ResultRef)
     return old, ref, start(home)
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import ntpath
 import os
 import re
 import threading
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
+from tenuto._base.checksums import Checksum, checksum_of
 from tenuto._base.context import context
 from tenuto._base.files import read_sidecar, write_with_sidecar
 from tenuto._base.importtools import import_path
@@ -101,9 +102,13 @@ class LocalResult(Result):
             except (OSError, ValueError) as error:
                 problem = str(error)
                 continue
-            if sidecar is None or sidecar["length"] == length:
+            if sidecar is None:
                 return True
-            problem = f"it has {length} bytes instead of {sidecar['length']}"
+            written = _written(sidecar)
+            damage = written.damage(written._replace(length=length))
+            if damage is None:
+                return True
+            problem = damage
         self.logger.warning("The file %s is not used: %s.", path, problem)
         return False
 
@@ -165,7 +170,7 @@ class LocalResult(Result):
             "epoch": values.get("flow_run_epoch", 1),
         }
 
-    def _read_verified(self, path: str) -> tuple[bytes, tuple[str, int]]:
+    def _read_verified(self, path: str) -> tuple[bytes, Checksum]:
         """Return a file's bytes and checksum; a writer between two reads looks like damage: read again."""
         problem = ""
         for _ in range(_READS_MAX):
@@ -177,15 +182,16 @@ class LocalResult(Result):
             with open(path, "rb") as file:
                 data = file.read()
             # Of a file placed by hand, too: what is downstream goes by it.
-            checksum = (hashlib.sha256(data).hexdigest(), len(data))
-            if sidecar is None or checksum == (sidecar["sha256"], sidecar["length"]):
-                return data, checksum
-            problem = (
-                f"it has {len(data)} bytes instead of {sidecar['length']}"
-                if len(data) != sidecar["length"]
-                else "its content is not what was written"
-            )
+            found = checksum_of(data)
+            damage = _written(sidecar).damage(found) if sidecar is not None else None
+            if damage is None:
+                return data, found
+            problem = damage
         raise ResultCorrupt(path, problem)
+
+
+def _written(sidecar: Mapping[str, Any]) -> Checksum:
+    return Checksum(sidecar["sha256"], sidecar["length"])
 
 
 _time_lock = threading.Lock()

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tenuto._base.object_store import Bucket, open_url
+from tenuto._base.object_store import Bucket, check_url, open_url
 from tenuto.engine.results.bucket import BucketResult
 from tenuto.serialization.state import register_result
 
 __all__ = ["URLResult"]
-
-_SCHEMES = ("abfs", "abfss", "adl", "az", "azure", "file", "gs", "memory", "s3", "s3a")
 
 
 class URLResult(BucketResult):
@@ -33,14 +31,7 @@ class URLResult(BucketResult):
     options: dict[str, Any]
 
     def __init__(self, url: str, options: dict[str, Any] | None = None, **kwargs: Any) -> None:
-        scheme, separator, rest = url.partition("://")
-        if not separator or scheme not in _SCHEMES:
-            raise ValueError(
-                f"URLResult knows no scheme {scheme!r}. Known are {', '.join(_SCHEMES)}: "
-                "write s3://bucket/prefix, for example."
-            )
-        if "@" in rest.partition("/")[0] and ":" in rest.partition("@")[0]:
-            raise ValueError("The URL holds a password. Give credentials as secrets or in the environment.")
+        check_url(url)
         self.url = url
         self.options = dict(options or {})
         super().__init__(**kwargs)
