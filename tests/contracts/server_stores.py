@@ -72,8 +72,8 @@ def migrated_file() -> bytes:
 @cache
 def migrated_template(postgres: PostgresServer) -> str:
     """Return the name of a migrated PostgreSQL database that others are copied from."""
-    postgres.execute("CREATE DATABASE migrated")
-    database = PostgresqlDatabase(postgres.url("migrated"), Clock())
+    postgres.execute("CREATE DATABASE migrated OWNER tenuto")
+    database = PostgresqlDatabase(f"postgresql://tenuto@127.0.0.1:{postgres.port}/migrated", Clock())
     upgrade(database.engine)
     database.close()
     return "migrated"
