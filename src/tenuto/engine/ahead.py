@@ -83,7 +83,7 @@ class Ahead:
         self._candidates.append(run)
 
     def submitted(self, run: TaskRun, call: Any) -> None:
-        """Take note of a call, ahead or not: others may follow it, and no longer one that was there before."""
+        """Take note of a call, ahead or not: others may follow it, and none follows what was there before."""
         self._calls[run] = call
         for waiter in run.waiters or ():
             self._drop(waiter)
