@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -22,6 +24,7 @@ from tenuto.executors import Executor, LocalExecutor
 from tenuto.executors.remote import RemoteExecutor
 from tenuto.journal.event import Event, Kind
 from tenuto.journal.home import Home
+from tenuto.journal.logs import read_logs
 from tenuto.journal.reader import read_events
 from tests.fakes.clusters import PLACES
 
@@ -35,12 +38,47 @@ def executor(request: pytest.FixtureRequest) -> RemoteExecutor:
     return cast(RemoteExecutor, PLACES[request.param]())
 
 
+class Launches:
+    """What an executor launches: name of the task, and whether it comes after others; opens gates by that."""
+
+    def __init__(self, executor: RemoteExecutor, patch: pytest.MonkeyPatch) -> None:
+        self.made: list[tuple[str, bool]] = []
+        self.names: dict[Any, str] = {}
+        self._gates: dict[tuple[str, int], Path] = {}
+        self._launch = executor.launch
+        patch.setattr(executor, "launch", self._noting)
+
+    def open_at(self, gate: Path, name: str, count: int) -> None:
+        """Make a file when a task has been launched so many times."""
+        self._gates[name, count] = gate
+
+    def _noting(self, call: Any, shipment: Any, parts: Any, references: Any, facts: Any, handle: Any) -> Any:
+        name = self.names[handle] = facts["task_name"]
+        reference = self._launch(call, shipment, parts, references, facts, handle)
+        self.made.append((name, "after" in facts))
+        gate = self._gates.get((name, sum(made == name for made, _ in self.made)))
+        if gate is not None:
+            gate.touch()
+        return reference
+
+
+def wait_for(gate: Path) -> None:
+    """Wait for a file, where nothing else can be waited for: on the worker of a cluster."""
+    import time
+
+    for _ in range(2000):
+        if gate.exists():
+            return
+        time.sleep(0.01)
+    raise TimeoutError("Nothing was submitted while this was at work.")
+
+
 def events_of(home: Path) -> list[Event]:
     [folder] = Home(home).run_folders()
     return list(read_events(folder / "1.journal"))
 
 
-# ------------------------------------------------------------------------------- that they are submitted ahead
+# ------------------------------------------------------------------------------ that they are submitted ahead
 
 
 def test_links_are_submitted_before_anything_is_heard_of_those_before(
@@ -51,13 +89,8 @@ def test_links_are_submitted_before_anything_is_heard_of_those_before(
 
     @task
     def first(number: int) -> tuple[int]:
-        import time
-
-        for _ in range(2000):
-            if gate.exists():
-                return (number,)
-            time.sleep(0.01)
-        raise TimeoutError("Nothing was submitted while this was at work.")
+        wait_for(gate)
+        return (number,)
 
     @task
     def follow(value: tuple[int]) -> tuple[int]:
@@ -72,27 +105,105 @@ def test_links_are_submitted_before_anything_is_heard_of_those_before(
         b = follow.map(a)
         c = follow.map(b)
         ended = end.map(c, a, unmapped(2))
-    launched: list[str] = []
-    launch, arrived = executor.launch, executor.arrived
-
-    def noting_launch(call: Any, shipment: Any, parts: Any, references: Any, facts: Any, handle: Any) -> Any:
-        reference = launch(call, shipment, parts, references, facts, handle)
-        launched.append(facts["task_name"])
-        if len(launched) == 4 * children:
-            gate.touch()
-        return reference
+    launches = Launches(executor, monkeypatch)
+    launches.open_at(gate, "end", children)
+    arrived = executor.arrived
 
     def noting_arrival(handle: Any, report: bytes) -> None:
-        heard.append(len(launched))
+        heard.append(len(launches.made))
         arrived(handle, report)
 
-    monkeypatch.setattr(executor, "launch", noting_launch)
     monkeypatch.setattr(executor, "arrived", noting_arrival)
     state = flow.run(executor=executor)
     assert state.is_successful(), state.result[a].map_states
     assert state.result[ended].result == [40 + 3 * number for number in range(children)]
     # All links were there before the first report was, and none was submitted twice.
-    assert min(heard) == len(launched) == 4 * children
+    assert min(heard) == len(launches.made) == 4 * children
+
+
+def test_link_is_submitted_ahead_again_after_a_retry(
+    executor: RemoteExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # R-RETRY-9
+    once, twice = tmp_path / "once", tmp_path / "twice"
+
+    @task(max_retries=1, retry_delay=timedelta(0))
+    def flaky(number: int) -> int:
+        attempt = tenuto.context.task_run_count
+        wait_for(once if attempt == 1 else twice)
+        if attempt == 1:
+            raise OSError("not yet")
+        return number
+
+    with Flow("again") as flow:
+        ended = task(lambda x: x + 1, name="end").map(task(lambda x: x, name="follow").map(flaky.map([1])))
+    launches = Launches(executor, monkeypatch)
+    launches.open_at(once, "end", 1)
+    launches.open_at(twice, "end", 2)
+    assert flow.run(executor=executor).result[ended].result == [2]
+    links = [("flaky", False), ("follow", True), ("end", True)]
+    assert launches.made == links * 2
+
+
+def test_report_that_comes_before_those_of_the_links_before_is_held_back(
+    executor: RemoteExecutor, tenuto_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # R-LOG-5
+    @task
+    def talk(number: int) -> int:
+        tenuto.context.logger.info("said")
+        return number + 1
+
+    with Flow("out of order") as flow:
+        names = ["one", "two", "three"]
+        links: list[Any] = []
+        for name in names:
+            links.append(talk.map(links[-1] if links else [0], task_args={"name": name}))
+    launches = Launches(executor, monkeypatch)
+    held: list[tuple[Any, bytes]] = []
+    arrived = executor.arrived
+
+    def arrive_last_first(handle: Any, report: bytes) -> None:
+        held.append((handle, report))
+        if launches.names[handle] == "three":
+            release()
+
+    def release() -> None:
+        while held:
+            arrived(*held.pop())
+
+    monkeypatch.setattr(executor, "arrived", arrive_last_first)
+    in_vain = threading.Timer(30, release)  # Without going ahead, the last one would wait for the first.
+    in_vain.start()
+    state = flow.run(executor=executor)
+    in_vain.cancel()
+    in_vain.join()
+    assert state.result[links[-1]].result == [3]
+    check_order(events_of(tenuto_home), [flow.slugs[cast(Task, each)] for each in links])
+    [folder] = Home(tenuto_home).run_folders()
+    lines = [(line.message, line.logger) for line in read_logs(folder / "1.logs.jsonl")]
+    told = [lines.index((f"Task '{name}[0]': Starting task run...", "tenuto.TaskRunner")) for name in names]
+    said = [lines.index(("said", f"tenuto.{name}[0]")) for name in names]
+    assert sorted(told + said) == [number for pair in zip(told, said, strict=True) for number in pair]
+
+
+def test_link_whose_upstream_has_gone_down_with_its_worker_begins_anew(executor: RemoteExecutor) -> None:
+    # R-TRIG-3
+    @task
+    def mortal(number: int) -> int:
+        import os
+        import signal
+
+        os.kill(os.getpid(), signal.SIGKILL)
+        return number
+
+    @task(trigger=triggers.all_finished)
+    def look(found: Any) -> str:
+        return type(found).__name__
+
+    with Flow("mortal") as flow:
+        seen = look.map(mortal.map([1]))
+    assert flow.run(executor=executor).result[seen].result == ["WorkerLost"]
 
 
 def test_executor_that_does_not_go_ahead_is_handed_each_link_when_its_turn_has_come(
@@ -115,7 +226,7 @@ def test_executor_that_does_not_go_ahead_is_handed_each_link_when_its_turn_has_c
     assert after == [None] * 4
 
 
-# ------------------------------------------------------------------------------------------- what must not begin
+# ---------------------------------------------------------------------------------------- what must not begin
 
 
 def test_body_after_anything_but_a_plain_success_is_not_begun_ahead(
@@ -153,7 +264,9 @@ def test_body_after_anything_but_a_plain_success_is_not_begun_ahead(
     expected = ["Success", "Skipped", "TriggerFailed", "Success", "Success", "Success"]
     for each in (second, third):
         assert [type(child).__name__ for child in state.result[each].map_states] == expected
-    began = [f"{place} {kind}" for place in ("second", "third") for kind in ("plain", "flaky", "early", "loop")]
+    began = [
+        f"{place} {kind}" for place in ("second", "third") for kind in ("plain", "flaky", "early", "loop")
+    ]
     assert sorted(effects.read_text().splitlines()) == sorted(began)
     # Nothing is recorded Running that did not begin.
     slugs = {flow.slugs[cast(Task, each)] for each in (second, third)}
@@ -211,7 +324,7 @@ def test_flow_that_fails_fast_begins_nothing_that_it_could_not_take_back(
     assert set(states) <= {"Success", "Cancelled", "TriggerFailed"}
 
 
-# ----------------------------------------------------------------------------------- the same as anywhere else
+# ---------------------------------------------------------------------------------- the same as anywhere else
 
 
 @dataclass(frozen=True)
@@ -228,7 +341,14 @@ class Link:
 
 
 KINDS = ["plain", "held", "none", "fail", "flaky", "skip", "skip held", "succeed", "refuse", "loop"]
-TRIGGERS = ["all_successful", "all_finished", "any_failed", "any_successful", "not_all_skipped", "of the user"]
+TRIGGERS = [
+    "all_successful",
+    "all_finished",
+    "any_failed",
+    "any_successful",
+    "not_all_skipped",
+    "of the user",
+]
 
 
 def links(children: int) -> st.SearchStrategy[Link]:
@@ -310,8 +430,7 @@ def run_of(flow_links: tuple[Link, ...], executor: Executor, home: Path) -> Told
     flow, made = chain(flow_links)
     config.home_dir = str(home)
     state = flow.run(executor=executor)
-    [folder] = [folder for folder in Home(home).run_folders()]
-    events = list(read_events(folder / "1.journal"))
+    events = events_of(home)
     check_order(events, [flow.slugs[each] for each in made])
     recorded: dict[tuple[str, int], list[Any]] = {}
     for event in events:
@@ -342,9 +461,9 @@ def check_order(events: list[Event], slugs: list[str]) -> None:
 
 
 @pytest.fixture
-def homes(tmp_path: Path) -> Iterator[Any]:
-    numbers = iter(range(1_000_000))
-    yield lambda: tmp_path / f"home-{next(numbers)}"
+def homes(tmp_path: Path) -> Iterator[Path]:
+    """Return folders that no run has used, one after the other."""
+    return (tmp_path / f"home-{number}" for number in itertools.count())
 
 
 ALL = tuple(KINDS)
@@ -368,9 +487,9 @@ ALL = tuple(KINDS)
         Link(("plain",) * len(ALL), "not_all_skipped", extra="argument"),
     )
 )
-def test_chain_is_what_it_is_inline(place: str, flow_links: tuple[Link, ...], homes: Any) -> None:
+def test_chain_is_what_it_is_inline(place: str, flow_links: tuple[Link, ...], homes: Iterator[Path]) -> None:
     # R-MAP-12, R-MAP-13, R-MAP-17
-    expected = run_of(flow_links, LocalExecutor(), homes())
-    found = run_of(flow_links, PLACES[place](), homes())
+    expected = run_of(flow_links, LocalExecutor(), next(homes))
+    found = run_of(flow_links, PLACES[place](), next(homes))
     assert found[0] == expected[0]
     assert found[1] == expected[1]

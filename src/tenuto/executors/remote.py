@@ -264,10 +264,14 @@ class RemoteExecutor(Executor):
     def arrived(self, handle: Future[Any], report: bytes) -> None:
         """Take the report of a call, once; an engine may make a call again and report again."""
         with self._launching:
-            if handle not in self._attempts:
-                return
             if handle in self._unclaimed:
                 self._unclaimed[handle] = report
+                return
+        self._take(handle, report)
+
+    def _take(self, handle: Future[Any], report: bytes) -> None:
+        with self._launching:
+            if handle not in self._attempts:
                 return
             attempt, reference = self._attempts.pop(handle)
         try:
@@ -280,7 +284,7 @@ class RemoteExecutor(Executor):
         with self._launching:
             report = self._unclaimed.pop(future, None)
         if report is not None:
-            self.arrived(future, report)
+            self._take(future, report)
 
     def failed(self, handle: Future[Any], error: BaseException) -> None:
         """Take note that a call gave nothing, and why."""
