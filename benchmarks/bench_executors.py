@@ -6,7 +6,9 @@ inline; the start of the workers is in it. What a plain pool of two processes ga
 gives at the moment. Threads: a map of 2,000 no-ops on two threads, default logs to a file; the same inline
 tells how quick the machine is. Dask: the same map on two workers of one thread each, which are there already,
 against 2,000 calls of plain `distributed` that are submitted one after the other without waiting, and
-gathered at once.
+gathered at once. Chains, on the same workers: three maps of 500 that follow one another child by child,
+against three times one such map; and two children through 20 maps, where nothing hides what a link costs,
+against the same calls of plain `distributed`, each submitted with the future of the one before it.
 
 Held constant: two workers, journal on, results kept, a home without earlier runs.
 """
@@ -21,12 +23,13 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from benchmarks.flows import mapped, run_seconds
+from benchmarks.flows import mapped, noop, run_seconds
 from benchmarks.harness import Figure, figure, in_turns, main, scratch_folder, seconds
 from tenuto import Flow, task
 from tenuto.executors import DaskExecutor, Executor, LocalDaskExecutor, LocalExecutor
 
 WORKERS = 2
+LINKS = 20
 GAIN_MIN = 1.8
 THREADS_US_MAX = 150
 DASK_RATIO_MAX = 2.0
@@ -38,7 +41,7 @@ def measure(quick: bool) -> list[Figure]:
         return [
             *processes(folder, items=20 if quick else 200, rounds=1 if quick else 3),
             *threads(folder, children, rounds=3 if quick else 15),
-            dask(folder, children, rounds=2 if quick else 9),
+            *dask(folder, children, rounds=2 if quick else 9, of_a_chain=50 if quick else 500),
         ]
 
 
@@ -151,11 +154,17 @@ def nothing(item: int) -> None:
     """Take an item and return nothing."""
 
 
-def dask(folder: Path, children: int, rounds: int) -> Figure:
+def dask(folder: Path, children: int, rounds: int, of_a_chain: int) -> list[Figure]:
     """Measure no-ops on a Dask cluster, and by plain `distributed` on the same one."""
-    flow = mapped(children)
+    flow, one, three, long = (
+        mapped(children),
+        chained(of_a_chain, links=1),
+        chained(of_a_chain, links=3),
+        chained(WORKERS, links=LINKS),
+    )
     with cluster() as client:
-        flow.executor = DaskExecutor(address=client.scheduler.address)
+        for each in (flow, one, three, long):
+            each.executor = DaskExecutor(address=client.scheduler.address)
         measured = in_turns(
             {
                 "flow": lambda: 1e6 * run_seconds(flow, folder) / children,
@@ -163,18 +172,59 @@ def dask(folder: Path, children: int, rounds: int) -> Figure:
             },
             rounds,
         )
-    return figure(
-        f"a task of {children:,} no-ops on Dask, default logs to a file",
-        "us",
-        measured["flow"],
-        floor=measured["floor"],
-        floor_name="us: submit each, gather all",
-        ratio_max=DASK_RATIO_MAX,
-    )
+        chains = in_turns(
+            {
+                "one": lambda: 3e3 * run_seconds(one, folder),
+                "three": lambda: 1e3 * run_seconds(three, folder),
+                "long": lambda: 1e3 * run_seconds(long, folder) / LINKS,
+                "floor": lambda: 1e3 * seconds(partial(plain_chains, client)) / LINKS,
+            },
+            rounds,
+        )
+    return [
+        figure(
+            f"a task of {children:,} no-ops on Dask, default logs to a file",
+            "us",
+            measured["flow"],
+            floor=measured["floor"],
+            floor_name="us: submit each, gather all",
+            ratio_max=DASK_RATIO_MAX,
+        ),
+        figure(
+            f"a chain of three maps of {of_a_chain} on Dask",
+            "ms",
+            chains["three"],
+            floor=chains["one"],
+            floor_name="ms: three times one map",
+        ),
+        figure(
+            f"a link of {LINKS} maps of {WORKERS} on Dask",
+            "ms",
+            chains["long"],
+            floor=chains["floor"],
+            floor_name="ms: submit each after the one before",
+        ),
+    ]
+
+
+def chained(children: int, links: int) -> Flow:
+    """Return a flow of maps that follow one another, child by child."""
+    with Flow("chained") as flow:
+        value: Any = range(children)
+        for _ in range(links):
+            value = noop.map(value)
+    return flow
 
 
 def plain_dask(client: Any, calls: int) -> None:
     client.gather([client.submit(nothing, number, pure=False) for number in range(calls)])
+
+
+def plain_chains(client: Any) -> None:
+    links = [client.submit(nothing, number, pure=False) for number in range(WORKERS)]
+    for _ in range(LINKS - 1):
+        links = [client.submit(nothing, link, pure=False) for link in links]
+    client.gather(links)
 
 
 @contextmanager

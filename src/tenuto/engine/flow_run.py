@@ -14,6 +14,7 @@ from tenuto._base.datetimes import utc_now
 from tenuto._base.logging import get_logger
 from tenuto.core.nodes import Constant
 from tenuto.engine.agenda import Agenda
+from tenuto.engine.ahead import Ahead
 from tenuto.engine.attempt import Attempt, Surroundings, perform
 from tenuto.engine.progress import Progress
 from tenuto.engine.sources import Children, Sources, source_for
@@ -36,6 +37,8 @@ class FlowRun:
 
     # The task run whose failure stopped the flow, by name (`engine.fail_fast`).
     stopped_by = ""
+    # What is submitted before its turn, on executors that go ahead.
+    ahead: Ahead | None = None
 
     def __init__(
         self,
@@ -111,6 +114,8 @@ class FlowRun:
         self.executor = executor
         slots = sys.maxsize if executor.slots is None else executor.slots
         self.agenda.deepest_first = executor.slots is not None
+        if executor.goes_ahead and not self.flow.fail_fast:  # What has begun cannot be cancelled any more.
+            self.ahead = Ahead(executor, self._placement)
         for node in self.nodes.values():
             if node.held_by == 0:
                 self._admit(node.run)
@@ -119,8 +124,9 @@ class FlowRun:
             run = self.agenda.next_ready(now) if self.in_flight < slots else None
             if run is not None:
                 self._take_up(run)
-                while self.in_flight and not self.outcomes.empty():
-                    self._take_outcome(None)
+                self._take_outcomes_there()
+            elif self.ahead is not None and self.ahead.go_on():
+                self._take_outcomes_there()
             elif self.in_flight:
                 self._take_outcome(self.agenda.next_due)
             elif not self.runner.waits or not self._wait():
@@ -188,20 +194,30 @@ class FlowRun:
                 return
             if node.sources is None:
                 node.sources = self._sources_of(node)
+            call = self.ahead.taken_up(run) if self.ahead is not None else None
             decision = runner.begin(run, node.sources)
             if isinstance(decision, State):
                 self._settle(run, decision)
                 return
             if self.record is not None:
                 self.record.task_running(run)
-            facts = self._placement(run) if self.executor.places_work else None
-            handle = self.executor.submit(perform, decision, extra_context=facts)
-            if isinstance(handle, Outcome):
-                self._conclude(run, decision, handle)
-                return
+            if call is None or self.ahead is None:
+                self._submit(run, decision)
+            else:
+                self.ahead.claim(run, call)
+                self._watch(run, decision, call)
         finally:
             current_context.leave(token)
-        self._watch(run, decision, handle)
+
+    def _submit(self, run: TaskRun, attempt: Attempt) -> None:
+        facts = self._placement(run) if self.executor.places_work else None
+        handle = self.executor.submit(perform, attempt, extra_context=facts)
+        if isinstance(handle, Outcome):
+            self._conclude(run, attempt, handle)
+            return
+        self._watch(run, attempt, handle)
+        if self.ahead is not None:
+            self.ahead.submitted(run, handle)
 
     def _placement(self, run: TaskRun) -> dict[str, Any]:
         """Return the facts by which an executor may place a task run."""
@@ -234,6 +250,10 @@ class FlowRun:
         else:
             self.outcomes.put((run, attempt, handle))
 
+    def _take_outcomes_there(self) -> None:
+        while self.in_flight and not self.outcomes.empty():
+            self._take_outcome(None)
+
     def _take_outcome(self, due: datetime | None) -> None:
         timeout = None if due is None else max((due - utc_now()).total_seconds(), 0)
         try:
@@ -248,7 +268,10 @@ class FlowRun:
             current_context.leave(token)
 
     def _came_back(self, run: TaskRun, attempt: Attempt, handle: Any) -> None:
-        self._conclude(run, attempt, self._outcome_of(run, handle))
+        if self.ahead is not None and self.ahead.returned(run, handle):
+            self._submit(run, attempt)
+        else:
+            self._conclude(run, attempt, self._outcome_of(run, handle))
 
     def _outcome_of(self, run: TaskRun, handle: Any) -> Outcome:
         try:
@@ -346,6 +369,8 @@ class FlowRun:
                 child.wait_for(others[child.index])
             if child.waiting == 0:
                 self._admit(child)
+            elif self.ahead is not None:
+                self.ahead.consider(child)
         for edge in self.flow.downstream_edges(node.task):
             if follows_children(edge):
                 self._release(edge)

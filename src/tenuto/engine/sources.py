@@ -15,19 +15,12 @@ from typing import TYPE_CHECKING, Any
 from tenuto._base.digests import combine, digest
 from tenuto._base.logging import get_logger
 from tenuto.engine.result.remote import RemoteValue
-from tenuto.engine.state import Cached, Mapped, Skipped, State, Success
-from tenuto.engine.transitions import is_mappable
+from tenuto.engine.state import Skipped, State, Success
+from tenuto.engine.transitions import is_mappable, is_quiet
 
 if TYPE_CHECKING:
     from tenuto.core.edge import Edge
     from tenuto.engine.task_run import TaskNode
-
-_QUIET = frozenset({Success, Cached})  # states that neither a trigger nor a skip needs to look at twice
-
-
-def is_quiet(state: State) -> bool:
-    """Say whether a state satisfies the default trigger and skips nothing."""
-    return type(state) in _QUIET or (isinstance(state, Success) and not isinstance(state, Skipped | Mapped))
 
 
 class Source:

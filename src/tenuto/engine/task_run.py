@@ -63,12 +63,17 @@ class TaskRun:
 
     def wait_for(self, upstream: TaskRun) -> None:
         """Hold this run back until an upstream child is final."""
-        if upstream.state.is_finished() and not upstream.state.is_looped():
+        if upstream.is_final:
             return
         self.waiting += 1
         if upstream.waiters is None:
             upstream.waiters = []
         upstream.waiters.append(self)
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing follows but what stands downstream."""
+        return self.state.is_finished() and not self.state.is_looped()
 
     @property
     def name(self) -> str:

@@ -25,7 +25,7 @@ from tenuto.core.nodes import Constant
 from tenuto.engine import caching
 from tenuto.engine.attempt import Attempt, Body, is_coroutine_function, perform, template_values
 from tenuto.engine.result import Result, ResultNotImplementedError
-from tenuto.engine.result.remote import RemoteValue, fetched
+from tenuto.engine.result.remote import RemoteValue, ValuePromised, fetched
 from tenuto.engine.runner import Runner
 from tenuto.engine.signals import ENDRUN
 from tenuto.engine.sources import Source, Sources, Unmappable
@@ -43,7 +43,7 @@ from tenuto.engine.state import (
     State,
     Success,
 )
-from tenuto.engine.task_run import NO_INDEX, TaskNode, TaskRun
+from tenuto.engine.task_run import NO_INDEX, NO_INPUTS, TaskNode, TaskRun
 from tenuto.engine.transitions import (
     NOTHING_TO_MAP,
     UNMAPPABLE,
@@ -214,6 +214,20 @@ class TaskRunner(Runner):
         except ENDRUN as end:
             decision = end.state
         return self.finish(run, decision) if isinstance(decision, State) else decision
+
+    def begin_ahead(self, run: TaskRun, sources: Sources) -> Attempt | None:
+        """
+        Return what would be called if what is promised among the sources came; None where that is not sure.
+
+        Only for tasks that may go ahead (`engine.ahead`): nothing is told, and `begin` follows in any case.
+        """
+        try:
+            decision = self._begin(run, sources)
+        except ValuePromised:
+            return None
+        finally:
+            run.inputs = NO_INPUTS  # Of what is promised, nobody knows the digest.
+        return decision if isinstance(decision, Attempt) else None
 
     def _begin(self, run: TaskRun, sources: Sources) -> State | Attempt:
         index = run.index

@@ -112,6 +112,24 @@ def state_of(outcome: Outcome) -> State:
     return Failed(f"Error during execution of task: {safe_repr(failure)}", result=failure)
 
 
+_QUIET = frozenset({Success, Cached})
+
+
+def is_quiet(state: State) -> bool:
+    """Say whether an upstream state satisfies the default trigger and skips nothing: no need to ask them."""
+    return type(state) in _QUIET or (isinstance(state, Success) and not isinstance(state, Skipped | Mapped))
+
+
+def lets_go_on(outcome: Outcome) -> bool:
+    """
+    Say whether calls that were submitted ahead of an attempt's outcome may begin with its value.
+
+    Asked where the attempt was made, for children of maps that follow one another. After any other outcome
+    (also a raised SUCCESS, whose value comes with the signal) the runner decides, as for all other task runs.
+    """
+    return outcome.error is None and is_quiet(state_of(outcome))
+
+
 def cause_of(state: State, outcome: Outcome | None) -> str:
     """Name what went wrong with a failed or cancelled task run, in one word for filters (R-BE-102)."""
     if state.cause or isinstance(state, Cancelled):

@@ -48,6 +48,15 @@ class Executor:
     slots: int | None = None
     """How many calls the runner hands over before one has come back; None: all that are ready."""
 
+    goes_ahead = False
+    """
+    Whether `submit` takes calls that come after others whose values nobody has yet: `after` in
+    `extra_context` are futures that it has given, and a `PromisedValue` in the attempt's inputs stands for
+    the value of the n-th of them. Such a call begins when each of them has let it go on
+    (`engine.transitions.lets_go_on`), and is cancelled when one has not. What it gives is told when it is
+    claimed.
+    """
+
     @contextmanager
     def start(self) -> Iterator[None]:
         """Make the executor ready for one flow run, and release what it holds afterwards."""
@@ -72,6 +81,10 @@ class Executor:
     def wait(self, futures: Any) -> Any:
         """Return the values of `futures`: any nesting of lists, tuples and dicts of what `submit` gave."""
         raise NotImplementedError(f"{type(self).__name__} must define `wait`.")
+
+    def claim(self, future: Any) -> None:
+        """Let the future of a call that was submitted ahead have what the call gives: its turn has come."""
+        raise NotImplementedError(f"{type(self).__name__} goes ahead: it must define `claim`.")
 
     def withdraw(self) -> None:
         """

@@ -19,7 +19,7 @@ from tenuto.configuration import config
 from tenuto.executors.base import Executor, ExecutorUnavailable, WorkerLost, imported
 from tenuto.executors.local import LocalExecutor
 from tenuto.executors.processes import ProcessExecutor
-from tenuto.executors.remote import NotBegun, RemoteExecutor, Shipment
+from tenuto.executors.remote import NoValue, RemoteExecutor, Shipment
 from tenuto.executors.threads import ThreadExecutor
 
 if TYPE_CHECKING:
@@ -239,7 +239,7 @@ def _call_on_worker(
     topic: str,
     key: str,
     may_be_withdrawn: bool,
-    call: Callable[..., tuple[Any, bytes]],
+    call: Callable[..., tuple[Any, bytes | None]],
     shipment: Shipment,
     parts: Mapping[str, bytes],
     values: Sequence[Any],
@@ -250,7 +250,7 @@ def _call_on_worker(
 
     if may_be_withdrawn and topic in WITHDRAWN:
         get_worker().log_event(topic, {"key": key, "report": None})
-        return NotBegun()
+        return NoValue()
     value, report = call(shipment, parts, values)
     get_worker().log_event(topic, {"key": key, "report": report})
     return value

@@ -16,7 +16,7 @@ from typing import Any
 import cloudpickle
 
 from tenuto.executors.base import ExecutorUnavailable, WorkerLost, imported
-from tenuto.executors.remote import NotBegun, RemoteExecutor, Shipment
+from tenuto.executors.remote import NoValue, RemoteExecutor, Shipment
 
 __all__ = ["RayExecutor"]
 
@@ -166,14 +166,14 @@ def _options_of(resources: Mapping[str, float]) -> dict[str, Any]:
 
 
 def _call_on_worker(
-    call: Callable[..., tuple[Any, bytes]],
+    call: Callable[..., tuple[Any, bytes | None]],
     shipment: Shipment,
     withdrawal: str,
     names: list[str],
     *objects: Any,
 ) -> tuple[Any, bytes | None]:
     if withdrawal and _table()._internal_kv_exists(withdrawal):
-        return NotBegun(), None
+        return NoValue(), None
     parts = dict(zip(names, objects[: len(names)], strict=True))
     value, report = call(shipment, parts, objects[len(names) :])
     return _Packed(value), report

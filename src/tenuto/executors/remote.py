@@ -26,8 +26,8 @@ from tenuto._base.importtools import IMPORT_FIRST, import_first
 from tenuto._base.logging import ContextFilter, package_loggers
 from tenuto._base.masking import known_secrets, register_forms
 from tenuto.engine.attempt import Attempt, perform
-from tenuto.engine.result.remote import RemoteItem, RemoteList, RemoteValue, fetched
-from tenuto.engine.transitions import Outcome, is_mappable
+from tenuto.engine.result.remote import PromisedValue, RemoteItem, RemoteList, RemoteValue, fetched
+from tenuto.engine.transitions import Outcome, is_mappable, lets_go_on
 from tenuto.exceptions import PrefectException, TaskTimeoutSignal
 from tenuto.executors.base import Executor, resolved
 from tenuto.executors.parcels import Packer, forget_parts, open_parcel, pack_answer, receive_part, stamp
@@ -38,7 +38,7 @@ from tenuto.journal.process import this_process
 if TYPE_CHECKING:
     from tenuto.journal.keeper import Keeper
 
-__all__ = ["HeldValue", "NotBegun", "RemoteExecutor", "Shipment", "call_attempt", "call_function"]
+__all__ = ["HeldValue", "NoValue", "RemoteExecutor", "Shipment", "call_attempt", "call_function"]
 
 # Values that are not kept and are not larger than this are fetched before the cluster is left.
 _FETCH_BYTES_MAX = 16 << 20
@@ -136,7 +136,9 @@ class HeldValue(RemoteValue):
         for way in self._ways:
             try:
                 value = way()
-                if not isinstance(value, NotBegun):
+                if type(value) is WithSecrets:
+                    return value.value
+                if type(value) is not NoValue:
                     return value
             except Exception as error:  # noqa: BLE001  # a damaged file, or whatever an engine says of what is gone
                 problem = error
@@ -147,6 +149,7 @@ class RemoteExecutor(Executor):
     """An executor whose workers hold the values. Subclasses say how a shipment gets to a worker."""
 
     places_work = True
+    goes_ahead = True
 
     def launch(
         self,
@@ -185,6 +188,10 @@ class RemoteExecutor(Executor):
         self._packer = Packer()
         self._attempts: dict[Future[Any], tuple[Attempt | None, Any]] = {}
         self._values: weakref.WeakSet[HeldValue] = weakref.WeakSet()
+        # Those that others may come after; and of calls that were submitted ahead and are not claimed yet,
+        # the reports: what they tell and log is held back until the flow's process knows that they began.
+        self._references: weakref.WeakKeyDictionary[Future[Any], Any] = weakref.WeakKeyDictionary()
+        self._unclaimed: dict[Future[Any], bytes | None] = {}
         # A report may arrive before `launch` has returned.
         self._launching = threading.RLock()
         yield
@@ -211,7 +218,7 @@ class RemoteExecutor(Executor):
         kwargs: dict[str, Any],
         facts: Mapping[str, Any],
     ) -> None:
-        references: list[Any] = []
+        references = [self._references[call] for call in facts.get("after", ())]
         attempt = args[0] if fn is perform else None
         if attempt is not None:
             inputs = {name: self._placed(value, references) for name, value in attempt.inputs.items()}
@@ -229,13 +236,18 @@ class RemoteExecutor(Executor):
         call = call_function if attempt is None else call_attempt
         parts = {name: self._packer.part(name) for name in parcel.parts}
         with self._launching:
+            if "after" in facts:
+                self._unclaimed[handle] = None
             reference = self.launch(call, shipment, parts, references, facts, handle)
             self._attempts[handle] = (attempt, reference)
+            self._references[handle] = reference
 
     def _placed(self, value: Any, references: list[Any]) -> Any:
         """Put places where values lie on workers of this run, and collect the references."""
         if isinstance(value, RemoteList):
             return [self._placed(item, references) for item in value.items]
+        if isinstance(value, PromisedValue):
+            return _Place(value.number)
         item = value if isinstance(value, RemoteItem) else None
         held = value if item is None else item.whole
         if isinstance(held, HeldValue) and held in self._values:
@@ -251,6 +263,13 @@ class RemoteExecutor(Executor):
     def arrived(self, handle: Future[Any], report: bytes) -> None:
         """Take the report of a call, once; an engine may make a call again and report again."""
         with self._launching:
+            if handle in self._unclaimed:
+                self._unclaimed[handle] = report
+                return
+        self._take(handle, report)
+
+    def _take(self, handle: Future[Any], report: bytes) -> None:
+        with self._launching:
             if handle not in self._attempts:
                 return
             attempt, reference = self._attempts.pop(handle)
@@ -259,16 +278,25 @@ class RemoteExecutor(Executor):
         except Exception as error:  # noqa: BLE001  # unpickling runs code of the user's classes; the call gets it
             handle.set_exception(error)
 
+    def claim(self, future: Future[Any]) -> None:
+        """Take the report of a call that was submitted ahead, now or when it comes."""
+        with self._launching:
+            report = self._unclaimed.pop(future, None)
+        if report is not None:
+            self._take(future, report)
+
     def failed(self, handle: Future[Any], error: BaseException) -> None:
         """Take note that a call gave nothing, and why."""
         with self._launching:
+            self._unclaimed.pop(handle, None)
             is_new = self._attempts.pop(handle, None) is not None
         if is_new:
             handle.set_exception(error)
 
     def withdrawn(self, handle: Future[Any]) -> None:
-        """Take note that a worker has not begun a call, because it had been withdrawn."""
+        """Take note that a worker has not begun a call: it was withdrawn, or not let go on."""
         with self._launching:
+            self._unclaimed.pop(handle, None)
             is_new = self._attempts.pop(handle, None) is not None
         if is_new:
             handle.cancel()
@@ -297,8 +325,16 @@ class RemoteExecutor(Executor):
         return outcome
 
 
-class NotBegun:
-    """Lies on the worker in place of the value of a call that was withdrawn before it had begun."""
+class NoValue:
+    """Lies on the worker in place of a value: of a call that was not begun, or not to be followed ahead."""
+
+
+@dataclass(frozen=True, slots=True)
+class WithSecrets:
+    """A value on the worker, with secrets that were not known where the call came from: takers hide them."""
+
+    value: Any
+    secrets: list[str]
 
 
 def keeper_of(attempt: Attempt) -> Keeper | None:
@@ -318,8 +354,17 @@ class _Place:
 # ---------------------------------------------------------------------------------------------- on the worker
 
 
-def call_attempt(shipment: Shipment, parts: Mapping[str, bytes], values: Sequence[Any]) -> tuple[Any, bytes]:
-    """Carry out an attempt; return its value, None if it has none, and the bytes of the report."""
+def call_attempt(
+    shipment: Shipment, parts: Mapping[str, bytes], values: Sequence[Any]
+) -> tuple[Any, bytes | None]:
+    """
+    Carry out an attempt; return its value, or what says that there is none, and the bytes of the report.
+
+    One that comes after others is not begun, and has no report, where one of those does not let it go on.
+    """
+    if any(type(value) is NoValue for value in values):
+        return NoValue(), None
+    values = [_told(value) for value in values]
     with _prepared(shipment, parts) as records:
         attempt: Attempt = open_parcel(shipment.data)
         attempt.inputs = {name: _filled(value, values) for name, value in attempt.inputs.items()}
@@ -328,8 +373,12 @@ def call_attempt(shipment: Shipment, parts: Mapping[str, bytes], values: Sequenc
         if keeper is not None and outcome.kept is not None:
             keeper.note(outcome.kept, _key(attempt))
         stamp(outcome)
-    value = outcome.value if outcome.error is None else None
-    is_held = value is not None and (outcome.kept is None or outcome.kept.kind != "inline")
+    value = outcome.value if lets_go_on(outcome) else NoValue()
+    is_held = (
+        type(value) is not NoValue
+        and value is not None
+        and (outcome.kept is None or outcome.kept.kind != "inline")
+    )
     if is_held:
         outcome.value = None
         if outcome.kept is None:
@@ -344,7 +393,18 @@ def call_attempt(shipment: Shipment, parts: Mapping[str, bytes], values: Sequenc
         records=records,
         secrets=known_secrets(),
     )
+    unknown = set(report.secrets).difference(shipment.secrets)
+    if unknown and type(value) is not NoValue:
+        value = WithSecrets(value, list(unknown))
     return value, pack_answer(report)
+
+
+def _told(value: Any) -> Any:
+    """Return a value that lay on a worker, after this process has learnt what nobody may see of it."""
+    if type(value) is not WithSecrets:
+        return value
+    register_forms(value.secrets)
+    return value.value
 
 
 def call_function(shipment: Shipment, parts: Mapping[str, bytes], values: Sequence[Any]) -> tuple[Any, bytes]:

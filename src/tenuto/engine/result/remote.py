@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["RemoteItem", "RemoteList", "RemoteValue", "fetched"]
+__all__ = ["PromisedValue", "RemoteItem", "RemoteList", "RemoteValue", "ValuePromised", "fetched"]
 
 
 class RemoteValue:
@@ -60,6 +60,20 @@ class RemoteList(RemoteValue):
 
     def __getitem__(self, index: int) -> Any:
         return self.items[index]
+
+
+class ValuePromised(Exception):
+    """A value is needed here and now that a call has yet to give."""
+
+
+class PromisedValue(RemoteValue):
+    """The value that a call will give, for one that is submitted ahead: the n-th of those it comes after."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def fetch(self) -> Any:
+        raise ValuePromised
 
 
 def fetched(value: Any) -> Any:
