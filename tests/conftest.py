@@ -16,6 +16,8 @@ import pytest
 if TYPE_CHECKING:
     import psutil
 
+    from tests.fakes.postgres import PostgresServer
+
 # How long a thread or process that a test has told to end may take over it.
 ENDING_SECONDS_MAX = 2.0
 
@@ -46,7 +48,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def nothing_left_running() -> Iterator[None]:
     """Fail the test that leaves a child process or a non-daemon thread; end the process."""
     threads_before = set(threading.enumerate())
-    children_before = {child.pid for child in child_processes()}
+    children_before = child_pids()
     yield
     deadline = time.monotonic() + ENDING_SECONDS_MAX
     threads = left_threads(threads_before)
@@ -60,6 +62,22 @@ def nothing_left_running() -> Iterator[None]:
         children = left_children(children_before)
     texts = [ended(child) for child in children]
     assert not texts, f"The test left these processes: {texts}"
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator["PostgresServer"]:
+    """Give the PostgreSQL that tests share; a test that stops it runs a `postgres_server()` of its own."""
+    from tests.fakes.postgres import postgres_server
+
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres: "PostgresServer") -> Iterator[str]:
+    """Give the URL of a new database."""
+    with postgres.database() as url:
+        yield url
 
 
 @pytest.fixture(autouse=True)
@@ -113,27 +131,29 @@ def left_children(before: set[int]) -> "list[psutil.Process]":
     import psutil
 
     left = []
-    for child in child_processes():
+    for pid in child_pids() - before:
         try:
-            if child.pid not in before and not any(helper in " ".join(child.cmdline()) for helper in HELPERS):
+            child = psutil.Process(pid)
+            if not any(helper in " ".join(child.cmdline()) for helper in HELPERS):
                 left.append(child)
         except psutil.ZombieProcess:
-            left.append(child)
+            left.append(psutil.Process(pid))
         except psutil.NoSuchProcess:
             continue
     return left
 
 
-def child_processes() -> "list[psutil.Process]":
-    """Return the children of this process; nearly free when there are none, which is the rule."""
-    if hasattr(os, "waitid"):
-        try:
-            os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        except ChildProcessError:
-            return []
+def child_pids() -> set[int]:
+    """Return the children of this process. Each test asks twice: 0.05 ms on Linux; psutil takes 9 ms."""
+    try:
+        lists = [path.read_text() for path in Path("/proc/self/task").glob("*/children")]
+    except (FileNotFoundError, ProcessLookupError):  # a thread that has just ended
+        return child_pids()
+    if lists:
+        return {int(pid) for text in lists for pid in text.split()}
     import psutil
 
-    return psutil.Process().children()
+    return {child.pid for child in psutil.Process().children()}
 
 
 def ended(process: "psutil.Process") -> str:

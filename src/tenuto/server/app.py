@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
+
 from fastapi import APIRouter, FastAPI
 
 from tenuto import __version__
-from tenuto.server.api import flow_runs, flows, health, problems, projects, workers
+from tenuto.server.api import (
+    agents,
+    flow_runs,
+    flows,
+    health,
+    keys,
+    overview,
+    problems,
+    projects,
+    schedules,
+    streams,
+    workers,
+)
 from tenuto.server.api.access import Access
+from tenuto.server.api.guards import Guards
+from tenuto.server.api.hub import Hub
 from tenuto.server.api.routing import check_permissions
 from tenuto.server.settings import Settings
 from tenuto.server.store.sql.database import Database
@@ -18,7 +37,14 @@ _ROUTERS = (
     projects.router,
     flows.groups,
     flows.versions,
+    schedules.groups,
+    schedules.router,
     flow_runs.router,
+    agents.router,
+    keys.router,
+    keys.roles,
+    overview.router,
+    streams.router,
     workers.router,
 )
 
@@ -35,7 +61,16 @@ def make_app(settings: Settings, database: Database, loopback_key: str = "") -> 
     Raises:
         RuntimeError: when a route declares no permission.
     """
+    hub = Hub(database)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        following = asyncio.create_task(hub.run())
+        yield
+        following.cancel()
+
     app = FastAPI(
+        lifespan=lifespan,
         title="Tenuto",
         version=__version__,
         root_path=settings.base_path,
@@ -46,12 +81,23 @@ def make_app(settings: Settings, database: Database, loopback_key: str = "") -> 
     app.state.settings = settings
     app.state.database = database
     app.state.access = Access(database, loopback_key, is_open=not settings.auth)
+    app.state.hub = hub
+    app.state.services = []
     app.state.is_draining = False
     problems.install(app)
+    app.add_middleware(Guards, allowed_hosts=_hosts(settings))
     api = APIRouter(prefix="/api/v1")
     for router in _ROUTERS:
         api.include_router(router)
+    api.include_router(streams.sockets)
     app.include_router(health.router)
     app.include_router(api)
     check_permissions(app)
     return app
+
+
+def _hosts(settings: Settings) -> list[str]:
+    """Return the names that a server goes by, beside those of loopback."""
+    public = urlsplit(settings.public_url).hostname
+    named = [settings.host] if settings.host not in ("0.0.0.0", "::") else []
+    return [*named, *([public] if public else []), *settings.allowed_hosts]

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import secrets
+import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -19,6 +20,7 @@ from tenuto._base.files import ensure_private_dir, write_atomic
 from tenuto.exceptions import PrefectException
 from tenuto.journal.process import this_process
 from tenuto.server.app import make_app
+from tenuto.server.services.running import running_services
 from tenuto.server.settings import Settings
 from tenuto.server.store.sql.database import Database
 from tenuto.server.store.sql.keys import has_keys
@@ -27,6 +29,7 @@ from tenuto.server.store.sql.opening import open_database
 __all__ = ["AddressInUse", "KeyNeeded", "loopback_key", "serve"]
 
 _FINISH_SECONDS = 10
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class AddressInUse(PrefectException, OSError):
@@ -77,6 +80,8 @@ def serve(settings: Settings, on_ready: Callable[[Running], None]) -> None:
         database = stack.enter_context(open_database(settings))
         key = _key_for(settings, database)
         app = make_app(settings, database, key)
+        if settings.services:
+            app.state.services = stack.enter_context(running_services(database, settings.timings))
         running = Running(_url(settings, listening), key)
         if settings.is_loopback:
             stack.enter_context(_told_at_home(settings.home, running))
@@ -118,10 +123,23 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         self._on_ready()
 
-    def handle_exit(self, sig: int, frame: Any) -> None:
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Take signals as requests to stop. Uvicorn's own would end the process by them, after serving."""
+        before = {number: signal.signal(number, self._told_to_stop) for number in _STOP_SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _told_to_stop(self, number: int, frame: Any) -> None:
+        """Finish what was begun; told twice, drop it."""
+        self.force_exit = self.should_exit
+        self.should_exit = True
         app: Any = self.config.app
         app.state.is_draining = True
-        super().handle_exit(sig, frame)
+        app.state.hub.close()
 
 
 @contextmanager

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
-from fastapi import Depends, Query, Request, Response
-from pydantic import Field
+from fastapi import Depends, Header, Query, Request, Response
+from pydantic import BaseModel, Field
 
 from tenuto.server.api.models import EventOut, FlowRunOut, Given, Listed, StateOut, TaskRunOut, listed
 from tenuto.server.api.problems import Problem
 from tenuto.server.api.requests import PageOf, PathId, StoreOf
 from tenuto.server.api.routing import asks, new_router
 from tenuto.server.domain.access import Permission
-from tenuto.server.store.sql import flow_runs, logs, runs
+from tenuto.server.store.sql import flow_runs, logs, new_runs, runs
 from tenuto.server.store.sql.flow_runs import RunFilter
+from tenuto.server.store.sql.stream import moment_of
 
-__all__ = ["router"]
+__all__ = ["LogFilter", "log_lines", "place_of_logs", "router"]
 
 router = new_router("/flow-runs", tags=["flow runs"])
 
@@ -80,6 +81,39 @@ class StateChange(Given):
     with_tasks: bool = Field(False, description="Task runs that have not finished get it, too.")
 
 
+class NewFlowRun(Given):
+    """A flow run to be made: of a version, of a flow, or of a flow by its names."""
+
+    flow_id: str | None = None
+    flow_group_id: str | None = None
+    project: str | None = None
+    flow: str | None = None
+    name: str = ""
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    labels: list[str] | None = None
+    context: dict[str, Any] = Field(default_factory=dict)
+    run_config: dict[str, Any] | None = None
+    scheduled_start_time: datetime | None = Field(None, description="Default: now.")
+    parent_flow_run_id: str | None = None
+    parent_task_run_id: str | None = None
+    allow_extra: bool = Field(False, description="Let through parameters that the flow does not have.")
+
+
+class AgentsThere(BaseModel):
+    """Whether somebody takes a run."""
+
+    healthy_matching: int
+    message: str
+
+
+class FlowRunMade(BaseModel):
+    """A flow run that was made."""
+
+    flow_run: FlowRunOut
+    url: str
+    agents: AgentsThere
+
+
 class Named(Given):
     """A new name."""
 
@@ -90,6 +124,26 @@ class Named(Given):
 def list_flow_runs(store: StoreOf, page: PageOf, wanted: FilterOf) -> Any:
     """List flow runs, the newest first."""
     return listed(store.read(lambda tx: flow_runs.list_flow_runs(tx, wanted, page)), FlowRunOut.of)
+
+
+@router.post("", response_model=FlowRunMade, status_code=201, **asks(Permission.RUN))
+def create_flow_run(
+    store: StoreOf,
+    body: NewFlowRun,
+    response: Response,
+    idempotency_key: Annotated[str | None, Header(max_length=500)] = None,
+) -> Any:
+    """Make a flow run; the answer says whether an agent is there that takes it."""
+    wanted = new_runs.Wanted(**body.model_dump(), idempotency_key=idempotency_key, by=store.principal.name)
+    made = store.write(lambda tx: new_runs.create_flow_run(tx, wanted))
+    if not made.created:
+        response.status_code = 200
+        response.headers["Idempotent-Replay"] = "true"
+    return {
+        "flow_run": get_flow_run(store, made.id),
+        "url": store.url(f"/flow-run/{made.id}"),
+        "agents": {"healthy_matching": made.healthy_matching, "message": made.message},
+    }
 
 
 @router.get("/{id}", response_model=FlowRunOut, **asks(Permission.READ))
@@ -213,19 +267,52 @@ def list_logs(
     q: Annotated[str, Query(description="In the message.")] = "",
 ) -> Response:
     """Return log records of a flow run as JSON lines (shapes 5), in order."""
-    place = _place(after)
+    place = place_of_logs(after)
     found = store.read(lambda tx: list(logs.read_log_lines(tx, id, place, limit)))
-    lines = []
+    last, lines = log_lines(id, found, LogFilter(level, slug, q))
+    following = f"{last[0]}.{last[1]}" if found else after
+    return Response(lines, media_type="application/x-ndjson", headers={"X-Next-After": following})
+
+
+class LogFilter(NamedTuple):
+    """Which log records are wanted: of a level or higher, of one task, with a text in the message."""
+
+    level: int = 0
+    slug: str | None = None
+    text: str = ""
+
+    def passes(self, record: dict[str, Any]) -> bool:
+        """Say whether a record is wanted."""
+        if record.get("level", 0) < self.level:
+            return False
+        if self.slug is not None and record.get("slug", "") != self.slug:
+            return False
+        return self.text.lower() in record.get("message", "").lower()
+
+
+def log_lines(
+    run_id: str, found: list[tuple[int, bytes]], wanted: LogFilter
+) -> tuple[tuple[int, int], bytes]:
+    """Return the place of the last of some stored records, and those that are wanted as JSON lines."""
+    lines, place = [], (0, 0)
     for epoch, line in found:
         record = msgspec.json.decode(line)
-        if record.get("level", 0) < level or (slug is not None and record.get("slug", "") != slug):
-            continue
-        if q and q.lower() not in record.get("message", "").lower():
-            continue
-        moment = datetime.fromtimestamp(record.get("ts", 0) / 1e6, UTC)
-        lines.append(msgspec.json.encode({**record, "epoch": epoch, "flow_run_id": id, "ts": moment}) + b"\n")
-    last = f"{found[-1][0]}.{msgspec.json.decode(found[-1][1])['lseq']}" if found else after
-    return Response(b"".join(lines), media_type="application/x-ndjson", headers={"X-Next-After": last})
+        place = (epoch, record["lseq"])
+        if wanted.passes(record):
+            moment = moment_of(record.get("ts", 0))
+            lines.append(
+                msgspec.json.encode({**record, "epoch": epoch, "flow_run_id": run_id, "ts": moment}) + b"\n"
+            )
+    return place, b"".join(lines)
+
+
+def place_of_logs(text: str) -> tuple[int, int]:
+    """Return epoch and number of the last record that is known, of `EPOCH.LSEQ`."""
+    epoch, _, lseq = text.partition(".")
+    try:
+        return (int(epoch), int(lseq)) if text else (0, 0)
+    except ValueError:
+        raise Problem(422, "invalid-request", f"after={text!r} is no place. Write EPOCH.LSEQ.") from None
 
 
 def _parts(text: str) -> list[str]:
@@ -246,11 +333,3 @@ def _time(text: str, name: str) -> datetime | None:
             422, "invalid-request", f"{name}={text!r} is no time. Write 24h, or 2026-01-31."
         ) from None
     return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
-
-
-def _place(text: str) -> tuple[int, int]:
-    epoch, _, lseq = text.partition(".")
-    try:
-        return (int(epoch), int(lseq)) if text else (0, 0)
-    except ValueError:
-        raise Problem(422, "invalid-request", f"after={text!r} is no place. Write EPOCH.LSEQ.") from None

@@ -14,7 +14,8 @@ from tenuto.server.api.problems import Problem
 from tenuto.server.api.requests import PageOf, PathId, StoreOf
 from tenuto.server.api.routing import asks, new_router
 from tenuto.server.domain.access import Permission
-from tenuto.server.store.sql import flows
+from tenuto.server.store.sql import flows, schedules
+from tenuto.server.store.sql.database import Transaction
 
 __all__ = ["groups", "versions"]
 
@@ -43,6 +44,7 @@ class NewFlow(Given):
     idempotency_key: str | None = Field(
         None, description="That of the last registration: nothing happens. `auto`: nothing for an equal flow."
     )
+    set_schedule_active: bool | None = Field(None, description="null: as it is, and on at first.")
     source_path: str = ""
     source_sha256: str = ""
     core_version: str = ""
@@ -94,14 +96,17 @@ def register(store: StoreOf, body: NewFlow, response: Response) -> Any:
     """Register a flow: its version becomes the one that is run."""
     if not body.serialized_flow.get("name"):
         raise Problem(422, "invalid-request", "The serialized flow has no name.")
-    given = body.model_dump(exclude={"serialized_flow"})
+    given = body.model_dump(exclude={"serialized_flow", "set_schedule_active"})
     new = flows.NewVersion(
         serialized=body.serialized_flow,
         digest=hashlib.sha256(_canonical.encode(body.serialized_flow)).hexdigest(),
         registered_by=store.principal.name,
         **given,
     )
-    found = store.write(lambda tx: flows.register(tx, new))
+    described = body.serialized_flow.get("schedule")
+    found, (is_active, reason) = store.write(
+        lambda tx: _register(tx, new, described, body.set_schedule_active)
+    )
     if not found.created:
         response.status_code = 200
     return {
@@ -110,8 +115,21 @@ def register(store: StoreOf, body: NewFlow, response: Response) -> Any:
         "version": found.version,
         "created": found.created,
         "archived_ids": found.archived_ids,
+        "schedule_active": is_active,
+        "schedule_reason": reason,
         "url": store.url(f"/flow/{found.flow_group_id}"),
     }
+
+
+def _register(
+    transaction: Transaction,
+    new: flows.NewVersion,
+    described: dict[str, Any] | None,
+    active: bool | None,
+) -> tuple[flows.Registered, tuple[bool, str]]:
+    """Register a flow and have it follow its schedule, together or not at all."""
+    found = flows.register(transaction, new)
+    return found, schedules.follow_code(transaction, found.flow_group_id, described, active)
 
 
 @versions.get("/{id}", response_model=FlowOut, **asks(Permission.READ))

@@ -36,7 +36,8 @@ async def ready(request: Request) -> dict[str, Any]:
         await run_in_threadpool(state.database.read, feed_end)
     except StoreUnavailable as error:
         raise Problem(503, "overloaded", str(error), code=error.code) from error
-    return {"status": "ready"}
+    silent = {service.name: service.silent_seconds for service in state.services}
+    return {"status": "ready", "services": silent}
 
 
 @meta.get("/meta", **asks(Permission.READ))

@@ -250,6 +250,8 @@ class RegisteredOut(BaseModel):
     version: int
     created: bool
     archived_ids: list[str]
+    schedule_active: bool
+    schedule_reason: str = Field("", description="Why the schedule is off, where nobody switched it off.")
     url: str
 
 

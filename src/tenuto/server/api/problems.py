@@ -14,10 +14,12 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from tenuto.exceptions import PrefectException
+from tenuto.server.domain.new_runs import MissingParameters, UnknownParameters
 from tenuto.server.store.sql.database import StoreUnavailable
 from tenuto.server.store.sql.flows import AlreadyExists, NotFound
 from tenuto.server.store.sql.ingest import BadBatch, Conflict, Gap
 from tenuto.server.store.sql.leases import Fenced
+from tenuto.server.store.sql.new_runs import Archived, BadTarget
 from tenuto.server.store.sql.pages import BadQuery
 from tenuto.server.store.sql.runs import IdempotencyMismatch, LeaseHeld
 from tenuto.server.store.sql.stream import IllegalTransition, UnknownRun
@@ -78,9 +80,13 @@ def problem_of(error: Exception) -> Problem | None:
             return Problem(422, "invalid-request", text)
         case IdempotencyMismatch():
             return Problem(409, "idempotency-mismatch", text, fields=error.fields)
+        case Archived():
+            return Problem(409, "archived", text, current_flow_id=error.current_id)
         case AlreadyExists():
             return Problem(409, "already-exists", text, id=error.id)
-        case BadQuery():
+        case MissingParameters():
+            return Problem(422, "missing-parameters", text, names=error.names)
+        case BadQuery() | UnknownParameters() | BadTarget():
             return Problem(422, "invalid-request", text)
         case LeaseHeld():
             return Problem(409, "illegal-transition", text)

@@ -1,1 +1,1 @@
-"""Background services: one loop per module, each with `run_once(now)`."""
+"""Background services: one per module, each with `run_once`; `loop.py` runs them."""

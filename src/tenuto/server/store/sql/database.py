@@ -59,7 +59,14 @@ Work = Callable[[Transaction], T]
 
 
 class Database(ABC):
-    """A database that work is done in."""
+    """
+    A database that work is done in.
+
+    Attributes:
+        on_commit: called after each commit, by whatever thread; must return at once.
+    """
+
+    on_commit: Callable[[], None] = staticmethod(lambda: None)
 
     @abstractmethod
     def write(self, work: Work[T]) -> T:

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from tenuto.server.store.sql import tables
 from tenuto.server.store.sql.database import Transaction
 
-__all__ = ["Cursor", "Notice", "announce", "feed_end", "notices", "trim"]
+__all__ = ["Cursor", "Notice", "announce", "feed_begin", "feed_end", "notices", "trim"]
 
 
 class Cursor(NamedTuple):
@@ -77,6 +77,14 @@ def feed_end(transaction: Transaction) -> Cursor:
     if transaction.is_postgresql:
         oldest = sa.func.pg_snapshot_xmin(sa.func.pg_current_snapshot())
         query = query.where(feed.c.xid < sa.cast(sa.cast(oldest, sa.Text), sa.BigInteger))
+    row = transaction.connection.execute(query).first()
+    return Cursor() if row is None else Cursor(*row)
+
+
+def feed_begin(transaction: Transaction) -> Cursor:
+    """Return the place of the oldest notice that is still there."""
+    feed = tables.feed
+    query = sa.select(feed.c.xid, feed.c.id).order_by(feed.c.xid, feed.c.id).limit(1)
     row = transaction.connection.execute(query).first()
     return Cursor() if row is None else Cursor(*row)
 

@@ -22,6 +22,7 @@ __all__ = [
     "list_task_runs",
     "read_events",
     "read_states",
+    "restricted",
 ]
 
 _FLOW_COLUMNS = (
@@ -78,7 +79,7 @@ def list_flow_runs(transaction: Transaction, wanted: RunFilter, request: PageReq
         BadQuery.
     """
     query = sa.select(_RUN.c.id).select_from(_RUN)
-    query = _where(transaction, query, wanted)
+    query = restricted(transaction, query, wanted)
     page = read_page(transaction, query, request, _SORTS, "-created")
     page.rows = _full(transaction, [row["id"] for row in page.rows])
     return page
@@ -110,7 +111,8 @@ def _full(transaction: Transaction, ids: Sequence[str]) -> list[dict[str, Any]]:
     return [found[run_id] for run_id in ids if run_id in found]
 
 
-def _where(transaction: Transaction, query: sa.Select[Any], wanted: RunFilter) -> sa.Select[Any]:
+def restricted(transaction: Transaction, query: sa.Select[Any], wanted: RunFilter) -> sa.Select[Any]:
+    """Return a query of flow runs with the conditions of a filter."""
     equal = {
         _RUN.c.flow_id: wanted.flow_id,
         _RUN.c.agent_id: wanted.agent_id,

@@ -13,8 +13,9 @@ import sqlalchemy as sa
 from tenuto.server.domain.access import Principal, Role
 from tenuto.server.store.sql import tables
 from tenuto.server.store.sql.database import Transaction
+from tenuto.server.store.sql.pages import Page, PageRequest, read_page
 
-__all__ = ["create_key", "find_key", "has_keys", "revoke_key"]
+__all__ = ["create_key", "find_key", "has_keys", "list_keys", "revoke_key"]
 
 _PREFIX = "tnt"
 
@@ -68,6 +69,14 @@ def revoke_key(transaction: Transaction, key_id: str) -> bool:
         ).rowcount
         > 0
     )
+
+
+def list_keys(transaction: Transaction, request: PageRequest) -> Page:
+    """Return a page of keys, the newest first."""
+    table = tables.api_key
+    columns = [column for column in table.columns if column.name != "digest"]
+    sorts = {"created": [table.c.created, table.c.id], "name": [table.c.name, table.c.id]}
+    return read_page(transaction, sa.select(*columns), request, sorts, "-created")
 
 
 def has_keys(transaction: Transaction) -> bool:

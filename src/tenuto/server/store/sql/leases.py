@@ -33,7 +33,6 @@ __all__ = [
     "crashed",
     "end_lease",
     "end_tasks",
-    "extend_leases",
     "heartbeat",
     "lose",
     "new_token",
@@ -256,16 +255,3 @@ def crashed(transaction: Transaction, run_id: str, lease: Lease, message: str) -
         return False  # It had ended before.
     lose(run, "crashed", message)
     return True
-
-
-def extend_leases(transaction: Transaction, by: Any) -> int:
-    """Extend all live leases, after a time in which nobody could have renewed them; return how many."""
-    run = tables.flow_run
-    rows = transaction.connection.execute(
-        sa.select(run.c.id, run.c.lease_until).where(run.c.lease_until.is_not(None)).with_for_update()
-    ).all()
-    for run_id, until in rows:
-        transaction.connection.execute(
-            sa.update(run).where(run.c.id == run_id).values(lease_until=until + by)
-        )
-    return len(rows)

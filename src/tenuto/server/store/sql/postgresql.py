@@ -72,7 +72,9 @@ class PostgresqlDatabase(Database):
         return self._engine
 
     def write(self, work: Work[T]) -> T:
-        return self._again_where_lost(lambda: self._once(work))
+        result = self._again_where_lost(lambda: self._once(work))
+        self.on_commit()
+        return result
 
     def read(self, work: Work[T]) -> T:
         return self._again_where_lost(lambda: self._once(work))

@@ -35,8 +35,6 @@ __all__ = [
 ]
 
 _canonical = msgspec.json.Encoder(order="sorted")
-# What two requests with the same idempotency key must agree in.
-_PAYLOAD = ("parameters", "context", "labels", "run_config", "scheduled_start_time", "name")
 
 
 class IdempotencyMismatch(PrefectException, ValueError):
@@ -160,27 +158,25 @@ def _run_of_key(transaction: Transaction, new: NewRun) -> str | None:
         return None
     if bytes(found["idempotency_digest"]) != _payload_digest(new):
         wanted = _payload(new)
-        differing = [name for name in _PAYLOAD if name in found and found[name] != wanted[name]]
+        differing = [name for name, value in wanted.items() if value and found[name] != value]
         raise IdempotencyMismatch(new.idempotency_key or "", differing)
     run_id: str = found["id"]
     return run_id
 
 
 def _payload(new: NewRun) -> dict[str, Any]:
+    """Return what two requests with the same key must agree in; "now" is another moment each time."""
     return {
         "parameters": dict(new.parameters),
         "context": dict(new.context),
         "labels": sorted(set(new.labels)),
         "run_config": None if new.run_config is None else dict(new.run_config),
         "name": new.name,
-        "scheduled_start_time": new.due,
     }
 
 
 def _payload_digest(new: NewRun) -> bytes:
-    # A run asked for "now" is another moment each time it is asked for.
-    payload = {name: value for name, value in _payload(new).items() if name != "scheduled_start_time"}
-    return hashlib.sha256(_canonical.encode(payload)).digest()
+    return hashlib.sha256(_canonical.encode(_payload(new))).digest()
 
 
 def cancel(transaction: Transaction, run_id: str, *, by: str, message: str = "", force: bool = False) -> str:

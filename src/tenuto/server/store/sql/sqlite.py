@@ -153,6 +153,7 @@ class SqliteDatabase(Database):
             return
         for future, result in done:
             future.set_result(result)
+        self.on_commit()
 
     # ------------------------------------------------------------------------------------------------ reading
 

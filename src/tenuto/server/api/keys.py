@@ -1,0 +1,73 @@
+"""API keys, and what each role may do."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from tenuto.server.api.models import Given, Listed, Name, listed
+from tenuto.server.api.problems import Problem
+from tenuto.server.api.requests import PageOf, PathId, StoreOf
+from tenuto.server.api.routing import asks, new_router
+from tenuto.server.domain.access import ROLES, Permission, Role
+from tenuto.server.store.sql import keys
+
+__all__ = ["roles", "router"]
+
+router = new_router("/keys", tags=["access"])
+roles = new_router("/roles", tags=["access"])
+
+
+class KeyOut(BaseModel):
+    """A key, without what it opens with."""
+
+    id: str
+    name: str
+    role: str
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    last_used: datetime | None
+    created: datetime
+
+
+class NewKey(Given):
+    """A key to be made."""
+
+    name: Name
+    role: Role
+    expires_at: datetime | None = None
+
+
+class KeyMade(BaseModel):
+    """A new key; it is shown this once."""
+
+    id: str
+    key: str = Field(description="Shown this once: the server keeps only its digest.")
+
+
+@router.get("", response_model=Listed[KeyOut], **asks(Permission.ADMIN))
+def list_keys(store: StoreOf, page: PageOf) -> Any:
+    """List keys, the newest first."""
+    return listed(store.read(lambda tx: keys.list_keys(tx, page)), lambda row: row)
+
+
+@router.post("", response_model=KeyMade, status_code=201, **asks(Permission.ADMIN))
+def create_key(store: StoreOf, body: NewKey) -> Any:
+    """Make a key."""
+    key_id, key = store.write(lambda tx: keys.create_key(tx, body.name, body.role, body.expires_at))
+    return {"id": key_id, "key": key}
+
+
+@router.delete("/{id}", status_code=204, **asks(Permission.ADMIN))
+def revoke_key(store: StoreOf, id: PathId) -> None:
+    """Make a key worthless from now on."""
+    if not store.write(lambda tx: keys.revoke_key(tx, id)):
+        raise Problem(404, "not-found", f"There is no key {id}.")
+
+
+@roles.get("", **asks(Permission.READ))
+def list_roles() -> dict[str, list[str]]:
+    """List the roles, with what each may do."""
+    return {str(role): sorted(map(str, permissions)) for role, permissions in ROLES.items()}

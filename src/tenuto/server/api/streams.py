@@ -1,0 +1,144 @@
+"""Streams: what happens, as lines over HTTP for programs and over a WebSocket for the browser."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from functools import partial
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Query, Request, Response, WebSocket, WebSocketDisconnect
+from fastapi.responses import StreamingResponse
+from starlette.concurrency import run_in_threadpool
+
+from tenuto.journal.states import FINAL_STATES
+from tenuto.server.api.access import principal_of
+from tenuto.server.api.flow_runs import LogFilter, log_lines, place_of_logs
+from tenuto.server.api.hub import RESYNC, Hub, Place
+from tenuto.server.api.problems import Problem
+from tenuto.server.api.requests import PathId
+from tenuto.server.api.routing import asks, new_router
+from tenuto.server.domain.access import Permission
+from tenuto.server.store.sql import flow_runs, logs
+from tenuto.server.store.sql.database import Transaction
+
+__all__ = ["router", "sockets"]
+
+IDLE_SECONDS = 15.0
+LOG_LINES = 1_000
+
+router = new_router(tags=["streams"])
+sockets = APIRouter()
+
+
+@router.get("/events", **asks(Permission.READ))
+async def follow_events(
+    request: Request,
+    topics: Annotated[str, Query(description="`flow_runs`, `flow_run:ID`, `logs:ID`, `agents`, `flows`.")],
+    after: Annotated[str, Query(description="`id` of the last message; empty: from now on.")] = "",
+) -> Response:
+    """Tell what happens, a JSON line each; an empty line every 15 s. `resync`: fetch anew what you show."""
+    hub: Hub = request.app.state.hub
+    wanted = {topic.strip() for topic in topics.split(",") if topic.strip()}
+    place = Place.parse(after) if after else None
+
+    async def lines() -> AsyncIterator[bytes]:
+        async for message in hub.follow(wanted, place, IDLE_SECONDS):
+            yield b"\n" if message is None else message.line() + b"\n"
+
+    return StreamingResponse(lines(), media_type="application/x-ndjson")
+
+
+@router.get("/flow-runs/{id}/logs/follow", **asks(Permission.READ))
+async def follow_logs(
+    request: Request,
+    id: PathId,
+    after: Annotated[str, Query(description="`EPOCH.LSEQ` of the last line that is known.")] = "",
+    level: int = 0,
+    slug: str | None = None,
+    q: str = "",
+) -> Response:
+    """Tell the log records of a flow run as they come; ends with `{"done": true}` after the run's end."""
+    hub: Hub = request.app.state.hub
+    database = request.app.state.database
+    wanted = LogFilter(level, slug, q)
+    await run_in_threadpool(database.read, partial(flow_runs.get_flow_run, run_id=id))
+
+    async def lines() -> AsyncIterator[bytes]:
+        place = place_of_logs(after)
+        while True:
+            # Asked before the lines are read: what the run logged up to its end is then among them.
+            run = await run_in_threadpool(database.read, partial(flow_runs.get_flow_run, run_id=id))
+            found = await run_in_threadpool(database.read, partial(_read_lines, run_id=id, after=place))
+            if found:
+                place, told = log_lines(id, found, wanted)
+                if told:
+                    yield told
+            elif run["state"] in FINAL_STATES:
+                yield b'{"done":true}\n'
+                return
+            elif hub.is_closed:
+                return
+            elif not await hub.changed(IDLE_SECONDS):
+                yield b"\n"
+
+    return StreamingResponse(lines(), media_type="application/x-ndjson")
+
+
+@sockets.websocket("/ws")
+async def live(socket: WebSocket) -> None:
+    """
+    Carry the topics of a browser's tab.
+
+    It says `{"subscribe": [topics], "unsubscribe": [topics], "after": id}`, and gets messages; `reset` where
+    `after` is too far back.
+    """
+    try:
+        principal = await principal_of(socket)
+    except Problem:
+        await socket.close(4401)
+        return
+    if not principal.may(Permission.READ):
+        await socket.close(4403)
+        return
+    await socket.accept()
+    topics: set[str] = set()
+    sending: asyncio.Task[None] | None = None
+    try:
+        while True:
+            said = await _said(socket)
+            topics |= {str(topic) for topic in said.get("subscribe") or ()}
+            topics -= {str(topic) for topic in said.get("unsubscribe") or ()}
+            if sending is None:
+                after = Place.parse(said["after"]) if said.get("after") else None
+                sending = asyncio.create_task(_send(socket, topics, after))
+    except (WebSocketDisconnect, RuntimeError):
+        pass  # The tab is gone.
+    finally:
+        if sending is not None:
+            sending.cancel()
+
+
+def _read_lines(transaction: Transaction, run_id: str, after: tuple[int, int]) -> list[tuple[int, bytes]]:
+    return list(logs.read_log_lines(transaction, run_id, after, LOG_LINES))
+
+
+async def _said(socket: WebSocket) -> dict[str, Any]:
+    try:
+        said = msgspec.json.decode(await socket.receive_text(), type=dict[str, Any])
+    except msgspec.DecodeError:
+        return {}
+    return said
+
+
+async def _send(socket: WebSocket, topics: set[str], after: Place | None) -> None:
+    hub: Hub = socket.app.state.hub
+    async for message in hub.follow(topics, after, IDLE_SECONDS):
+        if message is RESYNC:
+            await socket.send_text('{"event":"reset"}')
+        elif message is not None:
+            await socket.send_text(message.line().decode())
+
+
+live.is_guarded = True  # type: ignore[attr-defined]  # it looks at who asks itself, before it accepts
