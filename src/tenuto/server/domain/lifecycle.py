@@ -24,7 +24,7 @@ class Author(enum.StrEnum):
     SERVER = "server"
     """A claim, the rescue of a run, a request that the server carries out."""
     PERSON = "person"
-    """Somebody who sets a state by hand."""
+    """Somebody who sets a state by hand, or restarts a run."""
 
 
 WORKER, SERVER, PERSON = Author.WORKER, Author.SERVER, Author.PERSON
@@ -48,6 +48,9 @@ class Rule(NamedTuple):
 
 _ENDED: Final = (*SUCCESS, *FAILED, "Cancelled")
 _BY_HAND: Final = (*_ENDED, "Finished")
+_ANOTHER_END: Final = tuple(
+    Rule((state,), tuple(other for other in _BY_HAND if other != state), (PERSON,)) for state in _BY_HAND
+)
 
 RULES: Final[Mapping[Entity, tuple[Rule, ...]]] = {
     "flow_run": (
@@ -73,8 +76,9 @@ RULES: Final[Mapping[Entity, tuple[Rule, ...]]] = {
         # Success and Failed: it had ended before it saw the request.
         Rule(("Cancelling",), ("Cancelled", *SUCCESS, *FAILED), (WORKER,)),
         Rule(("Cancelling",), ("Cancelled", *FAILED), (SERVER, PERSON)),
-        Rule(_BY_HAND, ("Scheduled",), (SERVER,)),
-        Rule(_BY_HAND, _BY_HAND, (PERSON,)),
+        # Nothing but a person's restart or set-state leaves a final state.
+        Rule(_BY_HAND, ("Scheduled",), (PERSON,)),
+        *_ANOTHER_END,
     ),
     "task_run": (
         Rule(
@@ -108,8 +112,8 @@ RULES: Final[Mapping[Entity, tuple[Rule, ...]]] = {
             _ENDED,
             (PERSON,),
         ),
-        Rule(_BY_HAND, ("Pending", "Scheduled"), (SERVER,)),
-        Rule(_BY_HAND, _BY_HAND, (PERSON,)),
+        Rule(_BY_HAND, ("Pending", "Scheduled"), (PERSON,)),
+        *_ANOTHER_END,
     ),
 }
 

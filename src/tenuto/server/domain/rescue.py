@@ -15,6 +15,8 @@ class Rescue(enum.Enum):
     FAIL = "fail"
     CANCEL = "cancel"
     """It was to be cancelled, and its worker has ended one way or the other."""
+    STAY = "stay"
+    """It waits for a person (R-BE-116): claimed again once it is approved, not before."""
 
 
 def after_loss(*, state: str, policy: str, rescues_left: int, is_local: bool) -> Rescue:
@@ -30,4 +32,8 @@ def after_loss(*, state: str, policy: str, rescues_left: int, is_local: bool) ->
     if state == "Cancelling":
         return Rescue.CANCEL
     may = policy == "on" or (policy == "only-before-start" and state in ("Submitted", "Queued"))
-    return Rescue.AGAIN if may and rescues_left > 0 and not is_local else Rescue.FAIL
+    if not may or is_local:
+        return Rescue.FAIL
+    if state == "Paused":
+        return Rescue.STAY
+    return Rescue.AGAIN if rescues_left > 0 else Rescue.FAIL

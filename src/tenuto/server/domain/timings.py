@@ -7,6 +7,9 @@ from datetime import timedelta
 
 __all__ = ["Timings"]
 
+# Relations hold to this: `divided` rounds each time by itself.
+_ROUNDING = timedelta(microseconds=10)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Timings:
@@ -67,15 +70,15 @@ class Timings:
 
     def __post_init__(self) -> None:
         for what, holds in {
-            "3 x heartbeat <= stop_after": 3 * self.heartbeat <= self.stop_after,
+            "3 x heartbeat <= stop_after": 3 * self.heartbeat <= self.stop_after + _ROUNDING,
             "stop_after + kill_grace + margin <= lease + grace": (
-                self.stop_after + self.kill_grace + self.margin <= self.lease + self.grace
+                self.stop_after + self.kill_grace + self.margin <= self.lease + self.grace + _ROUNDING
             ),
             "kill_grace < cancel_grace": self.kill_grace < self.cancel_grace,
-            "3 x service_renew <= service_lease": 3 * self.service_renew <= self.service_lease,
+            "3 x service_renew <= service_lease": 3 * self.service_renew <= self.service_lease + _ROUNDING,
             "max_offline > restart": self.max_offline > self.restart,
             "request < heartbeat": self.request < self.heartbeat,
-            "horizon >= 10 x schedule": self.horizon >= 10 * self.schedule,
+            "horizon >= 10 x schedule": self.horizon + _ROUNDING >= 10 * self.schedule,
         }.items():
             if not holds:
                 raise ValueError(f"These timings do not fit together: {what} does not hold.")
