@@ -57,7 +57,7 @@ def test_defaults_are_those_of_the_protocol() -> None:
 )
 def test_timings_that_do_not_fit_together_are_refused(changed: dict[str, int], told: str) -> None:
     wanted: dict[str, Any] = {name: timedelta(seconds=value) for name, value in changed.items()}
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(ValueError, match="do not fit together") as caught:
         Timings(**wanted)
     assert str(caught.value) == f"These timings do not fit together: {told} does not hold."
 
