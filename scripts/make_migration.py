@@ -20,7 +20,7 @@ def main(number: str, text: str) -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(migrations.__file__).parent))
     config.set_main_option("file_template", "%%(rev)s_%%(slug)s")
-    if any(Path(migrations.__file__).parent.glob("versions/0*.py")):
+    if any(Path(migrations.__file__).parent.glob("versions/[0-9]*.py")):
         upgrade(engine)
     with engine.begin() as connection:
         config.attributes["connection"] = connection

@@ -8,16 +8,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
 
 from tenuto._base.ids import task_run_id
 from tenuto.journal.event import Event
 from tenuto.server.domain.timings import Timings
 from tenuto.server.services.scheduler import SchedulerService
-from tenuto.server.store.sql import claims, feed, flow_runs, ingest, leases, logs, runs, schedules
+from tenuto.server.store.sql import claims, feed, flow_runs, ingest, leases, logs, runs, schedules, schema
 from tenuto.server.store.sql.database import Transaction
 from tenuto.server.store.sql.pages import PageRequest
+from tenuto.server.store.sql.postgresql import PostgresqlDatabase
+from tenuto.server.store.sql.schema import SchemaTooNew, upgrade
 from tenuto.server.store.sql.services import beat, begin_server, recover
+from tenuto.server.store.sql.sqlite import SqliteDatabase
 from tenuto.server.store.sql.stream import IllegalTransition, UnknownRun
+from tenuto.server.store.sql.tables import metadata
 from tests.contracts.server_stores import (
     TIMINGS,
     Clock,
@@ -618,3 +625,50 @@ def test_events_of_the_store_are_what_the_worker_sent(server: Server) -> None:
             partial(flow_runs.list_task_runs, run_id=run_id, request=PageRequest())
         ).rows
     ]
+
+
+# ------------------------------------------------------------------------------------------------------ schema
+
+
+def test_a_migrated_database_is_what_the_tables_say(server: Server) -> None:
+    with engine_of(server).connect() as connection:
+        options = {"compare_type": connection.dialect.name == "postgresql"}
+        context = MigrationContext.configure(connection, opts=options)
+        assert compare_metadata(context, metadata) == []
+
+
+def test_migrating_again_changes_nothing(server: Server) -> None:
+    # I-20
+    assert upgrade(engine_of(server)) == []
+
+
+def test_a_database_of_a_newer_version_is_left_alone(server: Server) -> None:
+    with engine_of(server).begin() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+
+    with pytest.raises(SchemaTooNew, match="schema 9999"):
+        upgrade(engine_of(server))
+
+
+def test_a_migration_that_is_broken_off_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # I-20
+    database = SqliteDatabase(tmp_path / "new.db", Clock())
+
+    def fail(connection: object) -> None:
+        raise OSError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(schema, "_write_transitions", fail)
+        with pytest.raises(OSError, match="disk is full"):
+            upgrade(database.engine)
+    assert sa.inspect(database.engine).get_table_names() == []
+
+    assert upgrade(database.engine) == ["0001"]
+    database.close()
+
+
+def engine_of(server: Server) -> sa.Engine:
+    assert isinstance(server.database, SqliteDatabase | PostgresqlDatabase)
+    return server.database.engine

@@ -6,10 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from alembic.config import Config
-from alembic.runtime.environment import EnvironmentContext
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 
 from tenuto._base.failpoints import failpoint
 from tenuto.exceptions import PrefectException
@@ -18,6 +14,8 @@ from tenuto.server.store import migrations
 from tenuto.server.store.sql import tables
 
 __all__ = ["SchemaTooNew", "pending_steps", "upgrade"]
+
+_FOLDER = Path(migrations.__file__).parent
 
 
 class SchemaTooNew(PrefectException, RuntimeError):
@@ -33,18 +31,25 @@ class SchemaTooNew(PrefectException, RuntimeError):
 
 def pending_steps(connection: sa.Connection) -> list[str]:
     """
-    Return the names of the steps that a database lacks, in order.
+    Return the numbers of the steps that a database lacks, in order.
 
     Raises:
         SchemaTooNew: when it has one that this program does not know.
     """
-    scripts = ScriptDirectory.from_config(_config(connection))
-    current = MigrationContext.configure(connection).get_current_revision()
-    known = [script.revision for script in scripts.walk_revisions()]
-    if current is not None and current not in known:
+    known = sorted(path.name.partition("_")[0] for path in _FOLDER.glob("versions/[0-9]*.py"))
+    current = _current_step(connection)
+    if current is None:
+        return known
+    if current not in known:
         raise SchemaTooNew(current)
-    missing = known if current is None else known[: known.index(current)]
-    return missing[::-1]
+    return known[known.index(current) + 1 :]
+
+
+def _current_step(connection: sa.Connection) -> str | None:
+    if not sa.inspect(connection).has_table("alembic_version"):
+        return None
+    step: str | None = connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+    return step
 
 
 def upgrade(engine: sa.Engine) -> list[str]:
@@ -61,21 +66,22 @@ def upgrade(engine: sa.Engine) -> list[str]:
         steps = pending_steps(connection)
         if steps:
             _run(connection)
-            failpoint("migration.before_transitions")
-        _write_transitions(connection)
+        if steps or not _knows_transitions(connection):
+            _write_transitions(connection)
         failpoint("migration.before_commit")
     return steps
 
 
-def _config(connection: sa.Connection) -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
-    config.attributes["connection"] = connection
-    return config
-
-
 def _run(connection: sa.Connection) -> None:
-    config = _config(connection)
+    # Late: importing Alembic takes longer than all else that a server does before it is ready, and most find
+    # their database as they left it.
+    from alembic.config import Config
+    from alembic.runtime.environment import EnvironmentContext
+    from alembic.script import ScriptDirectory
+
+    config = Config()
+    config.set_main_option("script_location", str(_FOLDER))
+    config.attributes["connection"] = connection
     scripts = ScriptDirectory.from_config(config)
 
     def steps(revision: Any, _: Any) -> Any:
@@ -83,6 +89,12 @@ def _run(connection: sa.Connection) -> None:
 
     with EnvironmentContext(config, scripts, fn=steps):
         scripts.run_env()
+
+
+def _knows_transitions(connection: sa.Connection) -> bool:
+    table = tables.transition
+    known = connection.execute(sa.select(table.c.entity, table.c.from_state, table.c.to_state, table.c.by))
+    return {tuple(row) for row in known} == {tuple(map(str, row)) for row in rows()}
 
 
 def _write_transitions(connection: sa.Connection) -> None:
