@@ -627,7 +627,7 @@ def test_events_of_the_store_are_what_the_worker_sent(server: Server) -> None:
     ]
 
 
-# ------------------------------------------------------------------------------------------------------ schema
+# ----------------------------------------------------------------------------------------------------- schema
 
 
 def test_a_migrated_database_is_what_the_tables_say(server: Server) -> None:

@@ -98,7 +98,7 @@ RULES: Final[Mapping[Entity, tuple[Rule, ...]]] = {
         Rule(("Looped",), ("Pending", "Running", "Paused", *_ENDED, "Retrying"), (WORKER,)),
         Rule(("Looped",), ("Retrying",), (SERVER,)),
         Rule(("Paused",), ("Resume", "Scheduled", "Running", "Cancelled"), (WORKER, SERVER)),
-        Rule(("Paused",), ("Resume", "Scheduled", *_ENDED), (PERSON,)),
+        Rule(("Paused",), ("Resume", "Scheduled", *_BY_HAND), (PERSON,)),
         # A run that goes on in another process expands its maps anew.
         Rule(("Mapped",), ("Mapped", *FAILED, "Skipped", "Cancelled"), (WORKER,)),
         # The end of a run ends its task runs.
@@ -109,7 +109,7 @@ RULES: Final[Mapping[Entity, tuple[Rule, ...]]] = {
         ),
         Rule(
             ("Pending", *WAITING, *HANDED_OVER, "Running", "Looped"),
-            _ENDED,
+            _BY_HAND,
             (PERSON,),
         ),
         Rule(_BY_HAND, ("Pending", "Scheduled"), (PERSON,)),

@@ -7,6 +7,18 @@ from tenuto.journal.states import FINAL_STATES
 from tenuto.server.domain.lifecycle import NEW, Author, Entity, may_become, rows
 from tests.reference.transitions import DOCUMENTED
 
+UNFINISHED = (
+    "Pending",
+    "Scheduled",
+    "Resume",
+    "Retrying",
+    "Submitted",
+    "Queued",
+    "Running",
+    "Looped",
+    "Paused",
+)
+
 # What the document leaves open, and why it is there.
 BEYOND: dict[str, set[tuple[str, str]]] = {
     "flow_run": {
@@ -17,6 +29,8 @@ BEYOND: dict[str, set[tuple[str, str]]] = {
     "task_run": {
         (NEW, "Pending"),
         ("Pending", "Pending"),
+        # A run that is set Finished by hand, with its task runs.
+        *((source, "Finished") for source in UNFINISHED),
         *(("Finished", other) for other in FINAL_STATES | {"Pending", "Scheduled"} if other != "Finished"),
     },
 }

@@ -12,17 +12,19 @@ import sqlalchemy as sa
 from tenuto._base.failpoints import failpoint
 from tenuto._base.ids import task_run_id
 from tenuto.exceptions import PrefectException
-from tenuto.journal.event import EVENT_BYTES_MAX, Event, decode_json, event_digest
+from tenuto.journal.event import EVENT_BYTES_MAX, Event, Kind, decode_json, event_digest
 from tenuto.server.domain.lifecycle import Author
 from tenuto.server.store.sql import tables
 from tenuto.server.store.sql.database import Transaction
+from tenuto.server.store.sql.json import is_json, without_nul
 from tenuto.server.store.sql.leases import Lease, check_lease, commands_for, hear_of_again
 from tenuto.server.store.sql.stream import RunStream, open_run
 
 __all__ = ["BadBatch", "Batch", "Conflict", "Gap", "Taken", "decode_batch", "ingest"]
 
 EVENTS_MAX = 500
-_NUL = b"\\u0000"
+_NUMBER_MAX = 2**63 - 1
+_OF_TASKS = (Kind.TASK_STATE, Kind.TASK_NAME)
 
 
 class BadBatch(PrefectException, ValueError):
@@ -129,19 +131,32 @@ def decode_batch(body: bytes) -> Batch:
         if len(data) > EVENT_BYTES_MAX:
             text = f"Event {number} has {len(data):,} bytes; the limit is {EVENT_BYTES_MAX:,}."
             raise BadBatch(text, is_too_large=True)
-        # PostgreSQL has no character of number 0, neither in texts nor in JSON.
-        if _NUL in data:
-            data = data.replace(_NUL, b"\\ufffd")
-            payload = msgspec.Raw(data)
+        data = without_nul(data)
         event = decode_json(data)
-        if event is None:
+        if event is None or not is_json(data):
             raise BadBatch(f"Event {number} is malformed.")
         if event.pseq != number:
             raise BadBatch(f"Event {number} says that it is number {event.pseq}.")
-        events.append((event, payload))
+        _check_fields(event)
+        events.append((event, msgspec.Raw(data)))
     if hashing.hexdigest() != raw.digest:
         raise BadBatch("The digest of the batch is not that of its events: it was changed on its way.")
     return Batch(raw.epoch, raw.first, events)
+
+
+def _check_fields(event: Event) -> None:
+    """
+    Check what the types of an event leave open.
+
+    Raises:
+        BadBatch: for a number that no column holds, or a task's event without a task.
+    """
+    length = event.result.length if event.result is not None else 0
+    numbers = (event.index, event.run_count, event.children or 0, length)
+    if not -_NUMBER_MAX <= min(numbers) <= max(numbers) <= _NUMBER_MAX:
+        raise BadBatch(f"Event {event.pseq} has a number beyond 64 bits.")
+    if event.kind in _OF_TASKS and not event.slug:
+        raise BadBatch(f"Event {event.pseq} is a {event.kind} and names no task.")
 
 
 def ingest(transaction: Transaction, run_id: str, token: str, batch: Batch) -> Taken:
@@ -169,8 +184,6 @@ def ingest(transaction: Transaction, run_id: str, token: str, batch: Batch) -> T
             run.append(event, Author.WORKER, payload=payload, pseq=event.pseq)
         known = new[-1][0].pseq
         run.set(pseq=known)
-        if run["start_time"] is not None:
-            run.set(submit_until=None)
         run.write()
     failpoint("ingest.after_insert")
     return Taken(known, run.seq, commands_for(run))

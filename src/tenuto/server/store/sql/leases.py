@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from tenuto._base.failpoints import failpoint
 from tenuto._base.ids import task_run_id
 from tenuto.exceptions import PrefectException
-from tenuto.journal.event import Kind
+from tenuto.journal.event import Event, Kind
 from tenuto.server.domain.lifecycle import Author
 from tenuto.server.domain.rescue import Rescue, after_loss
 from tenuto.server.domain.timings import Timings
@@ -185,11 +185,14 @@ def lose(run: RunStream, cause: str, message: str) -> None:
     else:
         end_lease(run)
     at_work = run.load_tasks_in(_AT_WORK) if decision is not Rescue.CANCEL else []
-    if decision is Rescue.AGAIN:
+    if decision in (Rescue.AGAIN, Rescue.STAY):
         for slug, index in at_work:
             run.task_state(slug, index, "Retrying", cause="crashed", message=message)
+    if decision is Rescue.AGAIN:
         run.run_state("Scheduled", cause=cause, message=f"Rescued. {message}")
         run.set(due=run.transaction.now, rescues_left=run.row["rescues_left"] - 1)
+    elif decision is Rescue.STAY:
+        run.append(Event(kind=Kind.NOTE, cause=cause, message=message), Author.SERVER)
     elif decision is Rescue.CANCEL:
         end_tasks(run, "Cancelled", cause=cause, message=message)
         run.run_state("Cancelled", cause=cause, message=message)
@@ -247,11 +250,13 @@ def end_lease(run: RunStream) -> None:
     )
 
 
-def end_tasks(run: RunStream, state: str, *, cause: str = "", message: str = "") -> None:
+def end_tasks(
+    run: RunStream, state: str, by: Author = Author.SERVER, *, cause: str = "", message: str = ""
+) -> None:
     """Give all task runs that have not finished a final state."""
     unfinished = ("Pending", "Scheduled", "Resume", "Retrying", "Paused", *_AT_WORK)
     for slug, index in run.load_tasks_in(unfinished):
-        run.task_state(slug, index, state, cause=cause, message=message)
+        run.task_state(slug, index, state, by, cause=cause, message=message)
 
 
 def release(

@@ -14,6 +14,7 @@ from tenuto.server.store.sql import tables
 from tenuto.server.store.sql.database import Transaction
 from tenuto.server.store.sql.feed import announce
 from tenuto.server.store.sql.ingest import BadBatch, Gap
+from tenuto.server.store.sql.json import without_nul
 from tenuto.server.store.sql.leases import Fenced, Lease, check_lease
 from tenuto.server.store.sql.stream import open_run
 
@@ -21,7 +22,8 @@ __all__ = ["LogBatch", "decode_logs", "read_log_lines", "take_logs"]
 
 RECORDS_MAX = 1_000
 RECORD_BYTES_MAX = 1 << 20
-_NUL = b"\\u0000"
+# Between the parts of JSON a line may end; inside of its texts it is escaped.
+_ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
 
 
 class _RawLogs(msgspec.Struct, forbid_unknown_fields=True):
@@ -65,7 +67,7 @@ def decode_logs(body: bytes) -> LogBatch:
             raise BadBatch(f"Log records are sent by 1 to {RECORDS_MAX:,} at a time, counted from 1.")
         lines, dropped = [], []
         for number, payload in enumerate(raw.records, raw.first):
-            line = bytes(payload).replace(_NUL, b"\\ufffd").replace(b"\n", b" ")
+            line = without_nul(bytes(payload)).translate(_ONE_LINE)
             if len(line) > RECORD_BYTES_MAX:
                 text = f"Log record {number} has {len(line):,} bytes; the limit is {RECORD_BYTES_MAX:,}."
                 raise BadBatch(text, is_too_large=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from tenuto._base.ids import new_flow_run_id
 from tenuto.exceptions import PrefectException
 from tenuto.server.domain.agents import agent_status
 from tenuto.server.domain.labels import covers
@@ -44,10 +45,12 @@ class Wanted:
 
     Attributes:
         by: who asks.
+        id: of the run.
         allow_extra: let through parameters that the flow does not have.
     """
 
     by: str
+    id: str = field(default_factory=new_flow_run_id)
     flow_id: str | None = None
     flow_group_id: str | None = None
     project: str | None = None
@@ -98,6 +101,7 @@ def create_flow_run(transaction: Transaction, wanted: Wanted) -> Made:
         flow["parameters"], group["default_parameters"], wanted.parameters, allow_extra=wanted.allow_extra
     )
     new = NewRun(
+        id=wanted.id,
         flow_id=flow["id"],
         due=wanted.scheduled_start_time or transaction.now,
         name=wanted.name,

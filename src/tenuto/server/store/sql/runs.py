@@ -65,6 +65,7 @@ class NewRun:
 
     Attributes:
         flow_id: the version of the flow.
+        id: of the run: work that is done again because nobody knows whether it was makes no second one.
         due: when it may start, at the earliest.
         idempotency_key: of the request; one flow has one run of a key.
         rescue, rescues_left: the policy of the flow when its worker is lost.
@@ -72,6 +73,7 @@ class NewRun:
 
     flow_id: str
     due: datetime
+    id: str = field(default_factory=new_flow_run_id)
     name: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     context: Mapping[str, Any] = field(default_factory=dict)
@@ -99,9 +101,8 @@ def create_run(transaction: Transaction, new: NewRun) -> tuple[str, bool]:
         known = _run_of_key(transaction, new)
         if known is not None:
             return known, False
-    run_id = new_flow_run_id()
     values = {
-        "id": run_id,
+        "id": new.id,
         "flow_id": new.flow_id,
         "name": new.name or two_words(),
         "queue": queue_of(new.labels),
@@ -128,15 +129,17 @@ def create_run(transaction: Transaction, new: NewRun) -> tuple[str, bool]:
         with transaction.connection.begin_nested():
             transaction.connection.execute(sa.insert(run).values(values))
     except sa.exc.IntegrityError:
-        # Another transaction made it meanwhile, under the same key.
+        # Made meanwhile: by this very work, or by another transaction under the same key.
+        if transaction.connection.execute(sa.select(run.c.id).where(run.c.id == new.id)).first():
+            return new.id, True
         known = _run_of_key(transaction, new)
         if known is None:
             raise
         return known, False
-    stream = open_run(transaction, run_id)
+    stream = open_run(transaction, new.id)
     stream.run_state("Scheduled", message="Flow run scheduled.", actor=new.created_by)
     stream.write()
-    return run_id, True
+    return new.id, True
 
 
 def _run_of_key(transaction: Transaction, new: NewRun) -> str | None:
@@ -256,7 +259,7 @@ def set_run_state(
         raise LeaseHeld(run_id)
     end_lease(run)
     if state in FINAL_STATES:
-        end_tasks(run, state if with_tasks else "Cancelled", message=message)
+        end_tasks(run, state if with_tasks else "Cancelled", Author.PERSON, message=message)
     run.run_state(state, Author.PERSON, message=message or f"Set by {by}.", actor=by)
     if state == "Scheduled":
         run.set(due=transaction.now)

@@ -57,6 +57,7 @@ class SqliteDatabase(Database):
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._closed = False
+        self._closing = threading.Lock()
         if path is not None:
             self._thread = threading.Thread(target=self._work, daemon=True, name="tenuto-store")
             self._thread.start()
@@ -100,14 +101,14 @@ class SqliteDatabase(Database):
     # ------------------------------------------------------------------------------------------------ writing
 
     def write(self, work: Work[T]) -> T:
+        job = _Job(work, Future())
         if self._thread is None:
-            job = _Job(work, Future())
             self._commit([job])
         else:
-            job = _Job(work, Future())
-            if self._closed:
-                raise StoreUnavailable("unreachable", "The server is about to stop.")
-            self._jobs.put(job)
+            with self._closing:  # Behind the end of the queue nobody would ever do it.
+                if self._closed:
+                    raise StoreUnavailable("unreachable", "The server is about to stop.")
+                self._jobs.put(job)
         result: T = job.future.result()
         return result
 
@@ -123,8 +124,12 @@ class SqliteDatabase(Database):
             self._commit(group)
 
     def _commit(self, group: list[_Job]) -> None:
-        """Do the work of a group in one transaction; each sees what those before it did."""
-        done: list[tuple[Future[Any], Any]] = []
+        """
+        Do the work of a group in one transaction; each sees what those before it did.
+
+        So nobody is answered before the commit: a refusal, too, may rest on what another has just written.
+        """
+        done: list[tuple[Future[Any], Any, Exception | None]] = []
         try:
             with self._engine.connect() as connection, connection.begin() as whole:
                 transaction = Transaction(connection, self._clock())
@@ -136,23 +141,23 @@ class SqliteDatabase(Database):
                         raise  # The disk, or a lock: it may have ended the whole transaction.
                     except Exception as error:  # noqa: BLE001  # it belongs to who waits for the work
                         step.rollback()
-                        future.set_exception(error)
-                        if step is whole:
-                            return
+                        done.append((future, None, error))
                     else:
                         if step is not whole:
                             step.commit()
-                        done.append((future, result))
+                        done.append((future, result, None))
                 failpoint("store.before_commit")
             failpoint("store.after_commit")
         except Exception as error:  # noqa: BLE001  # nothing of the group is stored; each is told
             told = _unavailable(error)
             for _, future in group:
-                if not future.done():
-                    future.set_exception(told)
+                future.set_exception(told)
             return
-        for future, result in done:
-            future.set_result(result)
+        for future, result, failed in done:
+            if failed is None:
+                future.set_result(result)
+            else:
+                future.set_exception(failed)
         self.on_commit()
 
     # ------------------------------------------------------------------------------------------------ reading
@@ -168,9 +173,11 @@ class SqliteDatabase(Database):
             raise _unavailable(error) from error
 
     def close(self) -> None:
-        self._closed = True
         if self._thread is not None:
-            self._jobs.put(None)
+            with self._closing:
+                if not self._closed:
+                    self._closed = True
+                    self._jobs.put(None)
             self._thread.join()
             self._readers.dispose()
         self._engine.dispose()

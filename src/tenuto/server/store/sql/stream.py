@@ -213,9 +213,11 @@ class RunStream:
         )
         if state == "Running" and self["start_time"] is None:
             self.set(start_time=moment)
+        if state != "Submitted":
+            self.set(submit_until=None)
         if ended:
             # The lease ends with the run; its epoch and token stay, for what is reported late.
-            self.set(lease_until=None, submit_until=None, due=None, commands=[])
+            self.set(lease_until=None, due=None, commands=[])
 
     def _apply_start(self, event: Event, by: Author, moment: datetime, pseq: int | None) -> None:
         header = event.header
@@ -239,7 +241,7 @@ class RunStream:
                     "state": NEW,
                     "message": "",
                     "cause": "",
-                    "seq": 0,
+                    "attempt": self["attempt"],
                     "run_count": 1,
                     "result_ref": "",
                     "result_sha256": "",
@@ -247,6 +249,7 @@ class RunStream:
                 }
             )
         task.is_changed = True
+        task.values["seq"] = self.seq + 1
         return task
 
     def _apply_task_state(
@@ -258,14 +261,13 @@ class RunStream:
             raise IllegalTransition("task_run", name, task.state, state, pseq)
         values = task.values
         values["state"], values["message"], values["cause"] = state, event.message, event.cause
-        values["state_time"], values["seq"], values["attempt"] = moment, self.seq + 1, self["attempt"]
+        values["state_time"], values["attempt"] = moment, self["attempt"]
         values["run_count"] = event.run_count
         values["due"] = None if event.start_time is None else moment_of(event.start_time)
         values["end_time"] = moment if state in FINAL_STATES else None
         if state == "Running" and values["start_time"] is None:
             values["start_time"] = moment
-        if event.seconds is not None:
-            values["seconds"] = event.seconds
+        values["seconds"] = event.seconds
         if event.children is not None:
             values["children"] = event.children
         result = event.result
@@ -320,7 +322,7 @@ class RunStream:
             if found.get("kind"):
                 self.transaction.connection.execute(
                     sa.insert(table).values(
-                        id=task_run_id(self.id, f"artifact {key or found['seq']}"),
+                        id=task_run_id(self.id, f"artifact of {key}" if key else f"artifact {found['seq']}"),
                         run_id=self.id,
                         task_run_id=found["task_run_id"],
                         kind=str(found["kind"]),
