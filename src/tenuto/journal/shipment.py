@@ -55,8 +55,7 @@ def journal_path(folder: Path) -> Path:
 
 def unshipped_runs(home: Home) -> list[str]:
     """Return the names of the folders of runs that no server is known to have, newest first."""
-    shipped = _shipped(home)
-    return [name for name in home.run_names() if name not in shipped]
+    return home.run_names(without=_shipped(home))
 
 
 def is_marked(home: Home, name: str) -> bool:
