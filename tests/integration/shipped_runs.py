@@ -20,7 +20,7 @@ from tests.fakes.servers import TenutoServer
 
 __all__ = ["arrived_whole", "is_shipped", "program", "ship", "stored_events", "until", "use"]
 
-SECONDS_MAX = 60.0
+SECONDS_MAX = 300.0
 """When something that does not happen is given up; nothing here measures time."""
 
 

@@ -52,6 +52,7 @@ class Adopter:
         self._follows = follows
         self._on_refused = on_refused
         self._waiting: list[str] = []
+        self._retried: frozenset[str] = frozenset()
         self._active: dict[str, RunShipper] = {}
 
     @property
@@ -64,9 +65,10 @@ class Adopter:
         List what is to be shipped; return how many runs that are.
 
         Args:
-            also: names of further folders.
+            also: names of folders of runs that were refused, to be tried again.
         """
-        names = [*unshipped_runs(self._home), *(also or ())]
+        self._retried = frozenset(also or ())
+        names = [*unshipped_runs(self._home), *self._retried]
         self.going_on = []
         # Taken from the end: the newest first.
         self._waiting = [name for name in reversed(names) if name not in self._active]
@@ -83,7 +85,12 @@ class Adopter:
         if self._waiting and len(self._active) < _ACTIVE_MAX:
             name = self._waiting.pop()
             self._active[name] = RunShipper(
-                self._home, self._home.runs / name, self._client, self._wait, follows=self._follows
+                self._home,
+                self._home.runs / name,
+                self._client,
+                self._wait,
+                follows=self._follows,
+                retries=name in self._retried,
             )
         sent = [self._step(name, shipper) for name, shipper in list(self._active.items())]
         return any(sent) or bool(self._waiting and len(self._active) < _ACTIVE_MAX)
@@ -109,7 +116,7 @@ class Adopter:
             self.refused[name] = shipper.refusal
             if self._on_refused is not None:
                 self._on_refused(shipper)
-        else:
+        elif shipper.is_announced:
             self.shipped += 1
         return False
 

@@ -26,6 +26,7 @@ from tenuto.journal.shipment import (
     JournalLock,
     close_if_gone,
     is_at_rest,
+    is_marked,
     is_underway,
     journal_path,
     mark_shipped,
@@ -71,6 +72,7 @@ class RunShipper:
         client: of the server.
         wait: is called before a request is sent again; False ends that.
         follows: whether a run that goes on is shipped, too, with a lease that this object keeps.
+        retries: whether one that was refused is tried again.
 
     Attributes:
         events, logs: how many were sent.
@@ -80,7 +82,16 @@ class RunShipper:
         is_foreseen: whether that is in order, for it is not, or no longer, this process's to report.
     """
 
-    def __init__(self, home: Home, folder: Path, client: HttpClient, wait: Wait, *, follows: bool) -> None:
+    def __init__(
+        self,
+        home: Home,
+        folder: Path,
+        client: HttpClient,
+        wait: Wait,
+        *,
+        follows: bool,
+        retries: bool = False,
+    ) -> None:
         self.folder = folder
         self.events = self.logs = 0
         self.has_backlog = False
@@ -91,6 +102,7 @@ class RunShipper:
         self._client = client
         self._wait = wait
         self._follows = follows
+        self._retries = retries
         self._journal = journal_path(folder)
         self._lock = JournalLock(self._journal)
         self._header: Header | None = None
@@ -138,6 +150,8 @@ class RunShipper:
 
     def _begin(self) -> Step:
         if self._header is None:
+            if not self._retries and is_marked(self._home, self.folder.name):
+                return Step.DONE  # Another process was quicker, and has let go of it.
             first, last = read_ends(self._journal)
             if first is None or last is None or first.header is None:
                 return Step.LATER  # Its first line is just being written, or was lost with the power.

@@ -6,7 +6,7 @@ import difflib
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from tenuto._base.files import write_atomic
@@ -98,17 +98,20 @@ class Home:
             return self.runs / flow_run_id
         return self.runs / f"id-{hashlib.sha256(flow_run_id.encode(errors='surrogatepass')).hexdigest()[:32]}"
 
-    def run_names(self) -> list[str]:
+    def run_names(self, without: Collection[str] = ()) -> list[str]:
         """
         Return the names of all runs' folders, newest first.
 
         Costs one listing of one folder, however many runs there are.
+
+        Args:
+            without: names to leave out.
         """
         try:
-            with os.scandir(self.runs) as entries:
-                names = [entry.name for entry in entries if not entry.name.startswith(".")]
+            found = os.listdir(self.runs)
         except OSError:
             return []
+        names = [name for name in found if name not in without and not name.startswith(".")]
         if all(len(name) == 36 and name[14] == "7" for name in names):
             return sorted(names, reverse=True)  # Ids of version 7 begin with the time of their making.
         return sorted(names, key=self._age_key, reverse=True)

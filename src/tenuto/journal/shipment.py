@@ -30,6 +30,7 @@ __all__ = [
     "JournalLock",
     "close_if_gone",
     "is_at_rest",
+    "is_marked",
     "is_underway",
     "journal_path",
     "mark_shipped",
@@ -54,8 +55,12 @@ def journal_path(folder: Path) -> Path:
 
 def unshipped_runs(home: Home) -> list[str]:
     """Return the names of the folders of runs that no server is known to have, newest first."""
-    shipped = _shipped(home)
-    return [name for name in home.run_names() if name not in shipped]
+    return home.run_names(without=_shipped(home))
+
+
+def is_marked(home: Home, name: str) -> bool:
+    """Say whether a run needs no shipping any more."""
+    return (home.runs / SHIPPED_FOLDER / name).exists()
 
 
 def refused_runs(home: Home) -> list[str]:

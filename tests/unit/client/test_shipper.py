@@ -14,7 +14,7 @@ from tenuto.client.shipper import RunShipper, Step
 from tenuto.journal.event import Event, Kind, encode_line
 from tenuto.journal.home import Home
 from tenuto.journal.reader import read_events
-from tenuto.journal.shipment import JournalLock, journal_path
+from tenuto.journal.shipment import JournalLock, journal_path, mark_shipped
 from tests.unit.journal.runs import dead_header, header, record, state
 
 ADOPTED = {"token": "t", "acked": 0, "logs_acked": 0, "lease_seconds": 60.0, "graph_missing": False}
@@ -174,19 +174,24 @@ def test_refusal_that_is_not_about_the_run_is_raised(home: Home, error: Exceptio
     assert marker(shipper) is None
 
 
-def test_graph_is_sent_when_it_is_asked_for_and_left_out_when_it_is_too_large(home: Home) -> None:
+@pytest.mark.parametrize("second", [ADOPTED, refused("payload-too-large", 413)], ids=["taken", "too large"])
+def test_graph_is_sent_when_it_is_asked_for_and_is_not_worth_the_run(home: Home, second: Any) -> None:
     graph = home.objects_put(b'{"name":"sums"}')
-    for answers in (
-        [{**ADOPTED, "graph_missing": True}, ADOPTED],
-        [{**ADOPTED, "graph_missing": True}, refused("payload-too-large", 413)],
-    ):
-        server = Server(adopt=answers)
-        run = record(home, state("Running"), state("Success"), first=dead_header(graph_sha256=graph))
-        shipper = RunShipper(home, home.run_folder(run), server, lambda seconds: False, follows=False)
-        assert to_the_end(shipper) is Step.DONE
-        assert server.asked == ["adopt", "adopt", "events"]
-        assert ["graph" in said for _, said in server.sent] == [False, True, False]
-        assert b'"graph":{"name":"sums"}' in server.bodies[1]
+    server = Server(adopt=[{**ADOPTED, "graph_missing": True}, second])
+    run = record(home, state("Running"), state("Success"), first=dead_header(graph_sha256=graph))
+    shipper = RunShipper(home, home.run_folder(run), server, lambda seconds: False, follows=False)
+    assert to_the_end(shipper) is Step.DONE
+    assert server.asked == ["adopt", "adopt", "events"]
+    assert ["graph" in said for _, said in server.sent] == [False, True, False]
+    assert b'"graph":{"name":"sums"}' in server.bodies[1]
+
+
+def test_run_that_another_process_has_shipped_meanwhile_is_not_sent_again(home: Home) -> None:
+    server = Server()
+    shipper = shipper_of(home, server)
+    mark_shipped(home, shipper.folder.name)
+    assert to_the_end(shipper) is Step.DONE
+    assert (server.asked, shipper.is_announced) == ([], False)
 
 
 def test_live_run_is_left_to_its_process_unless_it_is_followed(home: Home) -> None:
