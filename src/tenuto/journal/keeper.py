@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from tenuto._base.files import told
+from tenuto._base.files import TEMPORARY_PREFIX, told
 from tenuto._base.ids import task_run_id
 from tenuto._base.logging import get_logger
 from tenuto._base.texts import safe_text
@@ -207,12 +207,18 @@ class Keeper:
         return hashlib.blake2b(data, key=self._note_key, digest_size=_SIGNATURE_BYTES).digest()
 
     def _forget_notes(self) -> None:
-        """Remove the notes that other processes have left: the record tells of everything by now."""
+        """
+        Remove what other processes have left beside results: the record tells of everything by now.
+
+        Their notes, and what those that were killed had not written to its end.
+        """
         if not self._has_copies:
             return
         try:
             names = self._place.names()
-            self._place.remove([name for name in names if name.endswith(_NOTE)])
+            self._place.remove(
+                [name for name in names if name.endswith(_NOTE) or name.startswith(TEMPORARY_PREFIX)]
+            )
         except OSError as error:
             get_logger("Recorder").debug("Notes of what was kept are left: %s", told(error))
 
