@@ -34,11 +34,11 @@ def copy_of(keeper: Keeper) -> Keeper:
 
 def test_folders_and_urls_are_urls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HOME", "/home/someone")
+    monkeypatch.setenv("HOME", "/srv/someone")
     assert full_location("") == ""
     assert full_location("a b/ü") == f"file://{tmp_path}/a%20b/%C3%BC"
     assert shown(full_location("a b/ü")) == f"{tmp_path}/a b/ü"
-    assert shown(full_location("~/kept")) == "/srv"
+    assert shown(full_location("~/kept")) == "/srv/someone/kept"
     assert full_location("s3://bucket/prefix/") == "s3://bucket/prefix"
     assert shown("s3://bucket/prefix") == "s3://bucket/prefix"
     assert full_location("file:///shared/kept/") == "file:///shared/kept"
