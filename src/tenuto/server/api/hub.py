@@ -197,7 +197,7 @@ class Hub:
             if after is not None:
                 async for message in self._replayed(topics, after, upto):
                     yield message
-            while not subscriber.is_lost:
+            while not (subscriber.is_lost or self.is_closed):
                 try:
                     async with asyncio.timeout(idle_seconds):
                         message = await subscriber.queue.get()
