@@ -127,7 +127,7 @@ def test_options_without_an_equal_are_refused() -> None:
         S3Result("results", boto3_kwargs={"config": 1})
     with pytest.raises(ValueError, match="'ACL', which has no equal"):
         S3Result("results", upload_options={"ACL": "private"})
-    with pytest.raises(ValueError, match="no scheme 'ftp'"):
+    with pytest.raises(ValueError, match="'ftp' is no known scheme"):
         URLResult("ftp://host/x")
     with pytest.raises(ValueError, match="holds a password"):
         URLResult("s3://user:word@bucket/x")

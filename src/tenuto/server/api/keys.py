@@ -60,7 +60,7 @@ def create_key(store: StoreOf, body: NewKey) -> Any:
     return {"id": key_id, "key": key}
 
 
-@router.delete("/{id}", status_code=204, **asks(Permission.ADMIN))
+@router.delete("/{id}", status_code=204, response_model=None, **asks(Permission.ADMIN))
 def revoke_key(store: StoreOf, id: PathId) -> None:
     """Make a key worthless from now on."""
     if not store.write(lambda tx: keys.revoke_key(tx, id)):

@@ -75,7 +75,7 @@ def set_schedule(request: Request, store: StoreOf, id: PathId, body: ScheduleGiv
     return get_schedule(store, id)
 
 
-@groups.delete("", status_code=204, **asks(Permission.EDIT))
+@groups.delete("", status_code=204, response_model=None, **asks(Permission.EDIT))
 def remove_schedule(store: StoreOf, id: PathId) -> None:
     """Take a flow's schedule away, with the runs that it has made ahead."""
     store.write(lambda tx: schedules.remove_schedule(tx, id))

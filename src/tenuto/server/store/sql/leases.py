@@ -218,7 +218,8 @@ def hear_of_again(run: RunStream) -> None:
     if last == run.seq:
         return  # It was its producer that said so.
     message = "Its process was heard of again."
-    run.run_state("Scheduled", message=message)
+    # Only a restart leaves a final state: this one is by the run's owner, whose process it is.
+    run.run_state("Scheduled", Author.PERSON, message=message, actor=run.row["created_by"])
     run.run_state("Running", Author.WORKER, message=message)
     for slug, index in run.load_tasks_in(("Failed",), after=last):
         query = sa.select(event.c.payload).where(
@@ -229,7 +230,7 @@ def hear_of_again(run: RunStream) -> None:
         )
         told = run.transaction.connection.execute(query.order_by(event.c.seq.desc()).limit(1)).scalar_one()
         counts = {name: told[name] for name in ("run_count", "loop_count") if name in told}
-        run.task_state(slug, index, "Pending", message=message, **counts)
+        run.task_state(slug, index, "Pending", Author.PERSON, message=message, **counts)
         for state in ("Running", "Looped") if told["state"] == "Looped" else (told["state"],):
             run.task_state(slug, index, state, Author.WORKER, message=message, **counts)
 
