@@ -63,8 +63,6 @@ class Timings:
     """For which all runs of a schedule are made ahead."""
     horizon_few: timedelta = timedelta(seconds=24 * 3600)
     """For which up to ten runs of a schedule are made ahead."""
-    retention: timedelta = timedelta(seconds=600)
-    """Between two searches for what is older than it is kept."""
     submit: timedelta = timedelta(seconds=300)
     """From a claim to the start of the run, before it is rescued."""
     late_reports: timedelta = timedelta(seconds=600)

@@ -2,40 +2,45 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from functools import partial
 
+from tenuto.server.domain.timings import Timings
 from tenuto.server.services.loop import Service
 from tenuto.server.services.rescue import RescueService
-from tenuto.server.services.retention import RetentionService
 from tenuto.server.services.scheduler import SchedulerService
-from tenuto.server.settings import Settings
-from tenuto.server.store.sql.database import Database
-from tenuto.server.store.sql.services import beat, end_server
+from tenuto.server.store.sql.database import Database, Transaction
+from tenuto.server.store.sql.services import Recovered, beat, begin_server, end_server, recover
 
 __all__ = ["running_services"]
 
+logger = logging.getLogger("tenuto.server")
+
 
 @contextmanager
-def running_services(database: Database, settings: Settings, server_id: str) -> Iterator[list[Service]]:
+def running_services(database: Database, timings: Timings) -> Iterator[list[Service]]:
     """
-    Run all services.
+    Recover what the time without a server has left, and run all services.
 
     Args:
-        database: recovered.
-        settings: of the server.
-        server_id: by which the server said that it is alive.
+        database: with the schema of this program.
+        timings: of the protocol.
     """
-    timings = settings.timings
-    scheduler = SchedulerService(database, timings, server_id)
+    server_id, found = database.write(partial(_begin, grace=timings.grace))
+    if found.extended:
+        logger.info(
+            "No server was there for %.0f s: %d leases were extended.",
+            found.downtime.total_seconds(),
+            found.extended,
+        )
     rescue = RescueService(database, timings, server_id)
-    retention = RetentionService(database, settings, server_id)
     services = [
         Service("beat", timings.schedule, lambda: database.write(partial(beat, server_id=server_id))),
         Service("rescue", timings.sweep, rescue.run_once),
-        Service("scheduler", timings.schedule, scheduler.run_once),
-        Service("retention", timings.retention, retention.run_once),
+        Service("scheduler", timings.schedule, SchedulerService(database, timings, server_id).run_once),
     ]
     for service in services:
         service.start()
@@ -45,3 +50,9 @@ def running_services(database: Database, settings: Settings, server_id: str) -> 
         for service in services:
             service.stop()
         database.write(partial(end_server, server_id=server_id))
+
+
+def _begin(transaction: Transaction, grace: timedelta) -> tuple[str, Recovered]:
+    """Say that a server is alive, and make up for the time before, in one transaction."""
+    server_id = begin_server(transaction)
+    return server_id, recover(transaction, server_id, grace)
