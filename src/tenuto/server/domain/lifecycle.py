@@ -94,7 +94,7 @@ RULES: Final[Mapping[Entity, tuple[Rule, ...]]] = {
         ),
         Rule(HANDED_OVER, ("Running", *HANDED_OVER, *WAITING, "Pending", *_ENDED), (WORKER,)),
         Rule(("Running",), (*_ENDED, "Looped", *WAITING, "Paused"), (WORKER,)),
-        Rule(("Running",), ("Retrying", *FAILED), (SERVER,)),
+        Rule((*HANDED_OVER, "Running"), ("Retrying", *FAILED), (SERVER,)),
         Rule(("Looped",), ("Pending", "Running", "Paused", *_ENDED, "Retrying"), (WORKER,)),
         Rule(("Looped",), ("Retrying",), (SERVER,)),
         Rule(("Paused",), ("Resume", "Scheduled", "Running", "Cancelled"), (WORKER, SERVER)),

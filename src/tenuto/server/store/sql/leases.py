@@ -208,7 +208,7 @@ def hear_of_again(run: RunStream) -> None:
     Put a run that was begun without the server, and was given up as lost, back to where its producer left it.
 
     Its process was only silent: a suspended machine, a network that was away. What it reports next follows
-    what it reported last.
+    what it reported last. That is a restart by its owner: nothing else leaves a final state (I-9).
     """
     event = tables.run_event
     if not run.row["is_local"] or run.state != "Failed" or run.row["cause"] != "crashed":

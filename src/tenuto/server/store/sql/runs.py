@@ -21,7 +21,7 @@ from tenuto.server.domain.lifecycle import Author
 from tenuto.server.store.sql import tables
 from tenuto.server.store.sql.database import Transaction
 from tenuto.server.store.sql.leases import end_lease, end_tasks
-from tenuto.server.store.sql.stream import RunStream, open_run
+from tenuto.server.store.sql.stream import IllegalTransition, RunStream, open_run
 
 __all__ = [
     "IdempotencyMismatch",
@@ -233,6 +233,9 @@ def start_now(transaction: Transaction, run_id: str, *, by: str) -> None:
         IllegalTransition: for a run that does not wait for its time.
     """
     run = open_run(transaction, run_id)
+    if run.state != "Scheduled":
+        # The server may bring others there, too, when it takes them away from their workers.
+        raise IllegalTransition("flow_run", run["name"], run.state, "Scheduled", None)
     run.run_state("Scheduled", message=f"Started by {by}.", actor=by)
     run.set(due=transaction.now)
     run.write()
