@@ -19,8 +19,9 @@ from tenuto import Flow, Task, task, triggers, unmapped
 from tenuto.configuration import config
 from tenuto.core.annotations import mapped
 from tenuto.engine import signals
+from tenuto.engine.results import LocalResult
 from tenuto.engine.state import State, Success
-from tenuto.executors import Executor, LocalExecutor
+from tenuto.executors import Executor, LocalExecutor, RayExecutor
 from tenuto.executors.remote import RemoteExecutor
 from tenuto.journal.event import Event, Kind
 from tenuto.journal.home import Home
@@ -297,6 +298,49 @@ def test_handler_has_its_say_before_the_next_link_begins(executor: RemoteExecuto
     assert not effects.exists()
 
 
+def test_what_was_submitted_ahead_is_taken_back_when_the_run_is_broken_off(
+    executor: RemoteExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # R-RUN-17
+    effects, gate = tmp_path / "effects", tmp_path / "gate"
+
+    @task
+    def first(number: int) -> int:
+        wait_for(gate)
+        return number
+
+    @task
+    def follow(number: int) -> int:
+        effects.touch()
+        return number
+
+    with Flow("broken off") as flow:
+        follow.map(first.map([1]))
+    references: dict[str, Any] = {}
+    launch = executor.launch
+
+    def interrupted(call: Any, shipment: Any, parts: Any, given: Any, facts: Any, handle: Any) -> Any:
+        name = facts["task_name"]
+        references[name] = launch(call, shipment, parts, given, facts, handle)
+        if name == "follow":
+            executor._attempts[handle] = (None, references[name])
+            raise KeyboardInterrupt
+        return references[name]
+
+    monkeypatch.setattr(executor, "launch", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        flow.run(executor=executor)
+    gate.touch()
+    if isinstance(executor, RayExecutor):
+        import ray
+
+        with pytest.raises(ray.exceptions.TaskCancelledError):
+            executor.fetch(references["follow"])
+    else:
+        assert references["follow"].status == "cancelled"
+    assert not effects.exists()
+
+
 def test_flow_that_fails_fast_begins_nothing_that_it_could_not_take_back(
     executor: RemoteExecutor, tmp_path: Path
 ) -> None:
@@ -327,6 +371,27 @@ def test_flow_that_fails_fast_begins_nothing_that_it_could_not_take_back(
 # ---------------------------------------------------------------------------------- the same as anywhere else
 
 
+def test_results_are_written_where_they_are_written_inline(tmp_path: Path) -> None:
+    # R-CKPT-1, R-RES-8
+    config.flows.checkpointing = True
+
+    def run_in(place: str) -> tuple[Any, list[str]]:
+        folder = tmp_path / place
+        add = task(lambda x: x + 10, name="add")
+        value: Any = [1, 2]
+        with Flow("stored") as flow:
+            for location in (None, "{task_name}-{map_index}-of-{flow_name}", "{task_name}-by-{x}", None):
+                result = LocalResult(dir=str(folder), location=location) if location else None
+                value = add.map(value, task_args={"result": result})
+        state = flow.run(executor=PLACES[place]())
+        return state.result[value].result, sorted(path.name for path in folder.glob("[!.]*"))
+
+    expected = run_in("inline")
+    assert len(expected[1]) == 4
+    for place in CLUSTERS:
+        assert run_in(place) == expected
+
+
 @dataclass(frozen=True)
 class Link:
     """One map of a chain: what each child does, and what the task is like."""
@@ -338,6 +403,8 @@ class Link:
     extra: str = ""
     """A second upstream, the first link: by value (`argument`), by order only (`order`), or none."""
     handled: bool = False
+    stored: str = ""
+    """Whether values are written: in a `folder`, in one that cannot be written (`broken`), or not."""
 
 
 KINDS = ["plain", "held", "none", "fail", "flaky", "skip", "skip held", "succeed", "refuse", "loop"]
@@ -360,6 +427,7 @@ def links(children: int) -> st.SearchStrategy[Link]:
         retries=st.integers(0, 1),
         extra=st.sampled_from(["", "argument", "order"]),
         handled=st.sampled_from([False, False, False, True]),
+        stored=st.sampled_from(["", "", "folder", "broken"]),
     )
 
 
@@ -375,7 +443,7 @@ def turned(each: Any, old: State, new: State) -> State | None:
     return Success("turned", result="turned") if new.is_failed() and "for good" in str(new.message) else None
 
 
-def chain(flow_links: tuple[Link, ...]) -> tuple[Flow, list[Any]]:
+def chain(flow_links: tuple[Link, ...], folder: Path) -> tuple[Flow, list[Any]]:
     def act(before: Any, kinds: tuple[str, ...], other: Any = None) -> Any:
         kind = kinds[tenuto.context.map_index]
         text = f"{kind} of {before!r} and {other!r}"[-200:]
@@ -403,6 +471,11 @@ def chain(flow_links: tuple[Link, ...]) -> tuple[Flow, list[Any]]:
             if link.retries:
                 options["retry_delay"] = timedelta(0)
             trigger = of_the_user if link.trigger == "of the user" else getattr(triggers, link.trigger)
+            if link.stored:
+                place = folder if link.stored == "folder" else Path("/dev/null")
+                options["result"] = LocalResult(
+                    dir=str(place / "results"), location="{task_name}-{map_index}"
+                )
             each = task(
                 act,
                 name=f"link {number}",
@@ -427,8 +500,9 @@ Told = tuple[list[list[tuple[str, str | None, str]]], dict[tuple[str, int], list
 
 def run_of(flow_links: tuple[Link, ...], executor: Executor, home: Path) -> Told:
     """Run a chain; return the states of its children, and the record of each without times and places."""
-    flow, made = chain(flow_links)
+    flow, made = chain(flow_links, home)
     config.home_dir = str(home)
+    config.flows.checkpointing = True
     state = flow.run(executor=executor)
     events = events_of(home)
     check_order(events, [flow.slugs[each] for each in made])
@@ -470,9 +544,16 @@ ALL = tuple(KINDS)
 
 
 @pytest.mark.parametrize("place", CLUSTERS)
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(flow_links=chains)
 @example(flow_links=(Link(ALL), Link(("plain",) * len(ALL)), Link(("held",) * len(ALL))))
+@example(
+    flow_links=(
+        Link(("held", "plain"), stored="broken"),
+        Link(("held", "plain"), "all_finished"),
+        Link(("plain", "held"), stored="folder"),
+    )
+)
 @example(
     flow_links=(
         Link(("held",) * len(ALL)),
@@ -483,7 +564,7 @@ ALL = tuple(KINDS)
 @example(
     flow_links=(
         Link(ALL, retries=1),
-        Link(("held",) * len(ALL), "any_failed", skips=False, extra="order"),
+        Link(("held",) * len(ALL), "any_failed", skips=False, extra="order", stored="folder"),
         Link(("plain",) * len(ALL), "not_all_skipped", extra="argument"),
     )
 )

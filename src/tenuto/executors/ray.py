@@ -70,6 +70,11 @@ class RayExecutor(RemoteExecutor):
         try:
             with self.shipping():
                 yield
+        except BaseException:
+            # Broken off: what is still at work or waits has nobody to work for.
+            for _, reference in list(self._attempts.values()):
+                ray.cancel(reference)
+            raise
         finally:
             if self._is_withdrawn:
                 _table()._internal_kv_del(self._withdrawal)

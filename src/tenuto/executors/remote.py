@@ -373,14 +373,12 @@ def call_attempt(
         if keeper is not None and outcome.kept is not None:
             keeper.note(outcome.kept, _key(attempt))
         stamp(outcome)
-    value = outcome.value if lets_go_on(outcome) else NoValue()
-    is_held = (
-        type(value) is not NoValue
-        and value is not None
-        and (outcome.kept is None or outcome.kept.kind != "inline")
-    )
-    if is_held:
+    goes_on = lets_go_on(outcome)
+    value = outcome.value if goes_on else NoValue()
+    is_held = goes_on and value is not None and (outcome.kept is None or outcome.kept.kind != "inline")
+    if is_held or not goes_on:
         outcome.value = None
+    if is_held:
         if outcome.kept is None:
             outcome.digest = digest(value)
         if outcome.result is not None:
@@ -394,7 +392,7 @@ def call_attempt(
         secrets=known_secrets(),
     )
     unknown = set(report.secrets).difference(shipment.secrets)
-    if unknown and type(value) is not NoValue:
+    if unknown and goes_on:
         value = WithSecrets(value, list(unknown))
     return value, pack_answer(report)
 
