@@ -362,7 +362,9 @@ def test_flow_that_fails_fast_begins_nothing_that_it_could_not_take_back(
     with Flow("stopped", fail_fast=True) as flow:
         ended = follow.map(check.map(list(range(6))))
     state = flow.run(executor=executor)
-    states = [type(child).__name__ for child in state.result[ended].map_states]
+    # The failure may come before the second map is expanded: then it is cancelled as a whole.
+    children = getattr(state.result[ended], "map_states", [])
+    states = [type(child).__name__ for child in children]
     begun = effects.read_text().splitlines() if effects.exists() else []
     assert sorted(begun) == [str(number) for number, name in enumerate(states) if name == "Success"]
     assert set(states) <= {"Success", "Cancelled", "TriggerFailed"}
