@@ -116,7 +116,9 @@ class Server:
 
     def sweep(self) -> list[str]:
         """Look for lost leases."""
-        return self.database.write(partial(leases.sweep, timings=TIMINGS))
+        lost = self.database.read(partial(leases.lost_runs, timings=TIMINGS))
+        take = partial(leases.take_away, timings=TIMINGS)
+        return [run_id for run_id in lost if self.database.write(partial(take, run_id=run_id))]
 
 
 def run_state(state: str, **fields: Any) -> Event:

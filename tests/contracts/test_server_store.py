@@ -13,8 +13,10 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
 from tenuto._base.ids import task_run_id
-from tenuto.journal.event import Event
+from tenuto.journal.event import decode_json
 from tenuto.server.domain.timings import Timings
+from tenuto.server.services.rescue import RescueService
+from tenuto.server.services.running import forget_old_notices
 from tenuto.server.services.scheduler import SchedulerService
 from tenuto.server.store.sql import claims, feed, flow_runs, ingest, leases, logs, runs, schedules, schema
 from tenuto.server.store.sql.database import Transaction
@@ -410,13 +412,37 @@ def test_downtime_of_all_servers_extends_leases_once(server: Server, clock: Cloc
     clock.advance(seconds=600)
     second = server.database.write(begin_server)
 
-    found = server.database.write(partial(recover, server_id=second, grace=TIMINGS.grace))
+    found = server.database.write(partial(recover, server_id=second, timings=TIMINGS))
     third = server.database.write(begin_server)
-    again = server.database.write(partial(recover, server_id=third, grace=TIMINGS.grace))
+    again = server.database.write(partial(recover, server_id=third, timings=TIMINGS))
 
     assert (found.downtime, found.extended) == (timedelta(seconds=600), 1)
     assert again.extended == 0
     assert server.sweep() == []
+
+
+def test_a_server_that_starts_beside_another_extends_no_lease(server: Server, clock: Clock) -> None:
+    # reliability 3.10 (3)
+    first = server.database.write(begin_server)
+    running(server)
+    server.database.write(partial(beat, server_id=first))
+    clock.advance(seconds=TIMINGS.schedule.total_seconds())
+    second = server.database.write(begin_server)
+
+    assert server.database.write(partial(recover, server_id=second, timings=TIMINGS)).extended == 0
+
+
+def test_a_run_that_cannot_be_rescued_keeps_no_other_lost(server: Server, clock: Clock) -> None:
+    # S-26
+    poisoned, healthy = running(server).run["id"], running(server).run["id"]
+    with engine_of(server).begin() as connection:
+        run = metadata.tables["flow_run"]
+        connection.execute(sa.update(run).where(run.c.id == poisoned).values(state="Nonsense"))
+    clock.advance(seconds=91)
+
+    assert RescueService(server.database, TIMINGS, server.database.write(begin_server)).run_once() == 1
+
+    assert state_of(server, healthy) == "Scheduled"
 
 
 # ----------------------------------------------------------------------------------------------------- people
@@ -536,6 +562,18 @@ def test_a_reader_of_the_feed_misses_nothing_of_many_writers(server: Server) -> 
     assert sorted(key for key in seen if "-" in key and len(key) < 5) == sorted(wanted)
 
 
+def test_what_was_dropped_from_the_feed_is_noticed_by_who_comes_back(server: Server, clock: Clock) -> None:
+    server.new_run()
+    place = server.database.read(feed.feed_begin)
+    clock.advance(hours=2)
+    server.new_run()
+
+    assert server.database.write(forget_old_notices) > 0
+
+    assert server.database.read(feed.feed_begin) > place
+    assert server.database.write(forget_old_notices) == 0
+
+
 # -------------------------------------------------------------------------------------------------- schedules
 
 
@@ -614,17 +652,10 @@ def test_events_of_the_store_are_what_the_worker_sent(server: Server) -> None:
     event = task_state("a", "Failed", message="ü", inputs={"x": "p:1"}, seconds=1.5)
     server.send(run_id, grant.token, batch_of(grant.epoch, 2, event))
 
-    (_, _, text), *_ = server.database.read(partial(flow_runs.read_events, run_id=run_id, after=3))
-    from tenuto.journal.event import decode_json
-
+    ((_, _, text),) = server.database.read(partial(flow_runs.read_events, run_id=run_id, after=3))
     assert decode_json(text.encode()) == event
-    assert isinstance(event, Event)
-    assert task_run_id(run_id, "a") in [
-        row["task_run_id"]
-        for row in server.database.read(
-            partial(flow_runs.list_task_runs, run_id=run_id, request=PageRequest())
-        ).rows
-    ]
+    page = server.database.read(partial(flow_runs.list_task_runs, run_id=run_id, request=PageRequest()))
+    assert [row["task_run_id"] for row in page.rows] == [task_run_id(run_id, "a")]
 
 
 # ----------------------------------------------------------------------------------------------------- schema

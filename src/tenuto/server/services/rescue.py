@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from functools import partial
 
 from tenuto.server.domain.timings import Timings
-from tenuto.server.store.sql.database import Database
-from tenuto.server.store.sql.leases import sweep
+from tenuto.server.store.sql.database import Database, StoreUnavailable
+from tenuto.server.store.sql.leases import lost_runs, take_away
 from tenuto.server.store.sql.services import extend_leases, hold_service
 
 __all__ = ["RescueService"]
@@ -55,14 +55,27 @@ class RescueService:
         if self._is_late():
             # This server slept, or was stopped: heartbeats found nobody to take them.
             return 0
-        count = 0
-        while lost := self._database.write(partial(sweep, timings=timings, limit=_GROUP)):
-            count += len(lost)
-            for run_id in lost:
-                logger.warning("Flow run %s lost its worker.", run_id)
-            if len(lost) < _GROUP:
-                break
-        return count
+        return sum(self._rescue(run_id) for run_id in self._lost())
+
+    def _lost(self) -> Iterator[str]:
+        after = ""
+        while found := self._database.read(
+            partial(lost_runs, timings=self._timings, after=after, limit=_GROUP)
+        ):
+            yield from found
+            after = found[-1]
+
+    def _rescue(self, run_id: str) -> bool:
+        try:
+            is_lost = self._database.write(partial(take_away, run_id=run_id, timings=self._timings))
+        except StoreUnavailable:
+            raise
+        except Exception:  # one run that cannot be rescued must not keep the others lost (S-26)
+            logger.exception("Flow run %s lost its worker, and could not be taken away from it.", run_id)
+            return False
+        if is_lost:
+            logger.warning("Flow run %s lost its worker.", run_id)
+        return is_lost
 
     def _is_late(self) -> bool:
         """Say whether this turn comes so late that leases must be extended first; extend them."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import msgspec
 import pytest
@@ -62,7 +63,9 @@ class Store:
     def sweep(self) -> list[str]:
         """Let so much time pass that leases end, and look for those that did."""
         self.now += TIMINGS.lease + TIMINGS.grace + timedelta(seconds=1)
-        return self.database.write(lambda transaction: leases.sweep(transaction, TIMINGS))
+        lost = self.database.read(lambda transaction: leases.lost_runs(transaction, TIMINGS))
+        take = partial(leases.take_away, timings=TIMINGS)
+        return [run_id for run_id in lost if self.database.write(partial(take, run_id=run_id))]
 
     def beat(self, token: str) -> None:
         self.database.write(lambda transaction: leases.heartbeat(transaction, RUN, Lease(1, token), TIMINGS))

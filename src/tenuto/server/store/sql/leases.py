@@ -39,9 +39,10 @@ __all__ = [
     "hear_of_again",
     "heartbeat",
     "lose",
+    "lost_runs",
     "new_token",
     "release",
-    "sweep",
+    "take_away",
     "token_digest",
 ]
 
@@ -136,34 +137,43 @@ def heartbeat(transaction: Transaction, run_id: str, lease: Lease, timings: Timi
     return Beat(timings.lease.total_seconds(), commands_for(run), transaction.now)
 
 
-def sweep(transaction: Transaction, timings: Timings, limit: int = 100) -> list[str]:
-    """
-    Take runs away from workers whose lease has ended beyond the grace, or that never began; return their ids.
+def lost_runs(transaction: Transaction, timings: Timings, after: str = "", limit: int = 100) -> list[str]:
+    """Return the ids of runs whose lease has ended beyond the grace, or that never began, by id."""
+    run = tables.flow_run
+    query = sa.select(run.c.id).where(run.c.lease_until.is_not(None), _is_lost(transaction.now, timings))
+    if after:
+        query = query.where(run.c.id > after)
+    return list(transaction.connection.execute(query.order_by(run.c.id).limit(limit)).scalars())
 
-    Any number of servers may do this at once: each run is locked, and looked at again under the lock.
+
+def take_away(transaction: Transaction, run_id: str, timings: Timings) -> bool:
     """
-    run, now = tables.flow_run, transaction.now
-    is_lost = sa.or_(run.c.lease_until < now - timings.grace, run.c.submit_until < now)
-    query = (
-        sa.select(run.c.id)
-        .where(run.c.lease_until.is_not(None), is_lost)
-        .order_by(run.c.id)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
+    Take a run away from its lost worker; return whether it still was lost.
+
+    Any number of servers may do this at once: the run is looked at again under its lock.
+    """
+    failpoint("sweep.mid_batch")
+    run = tables.flow_run
+    still = sa.select(run.c.id).where(
+        run.c.id == run_id, run.c.lease_until.is_not(None), _is_lost(transaction.now, timings)
     )
-    lost = list(transaction.connection.execute(query).scalars())
-    for run_id in lost:
-        failpoint("sweep.mid_batch")
-        found = open_run(transaction, run_id)
-        began = found.state != "Submitted"
-        message = (
-            f"Its worker ({found.row['owner'] or 'unknown'}) has not been heard of since the lease ran out: "
-            "it was killed, its machine is gone, or the network between them."
-            if began
-            else f"It was claimed by {found.row['owner'] or 'an agent'} and never began."
-        )
-        lose(found, "lease-lost" if began else "submission", message)
-    return lost
+    if transaction.connection.execute(still.with_for_update()).first() is None:
+        return False
+    found = open_run(transaction, run_id)
+    began = found.state != "Submitted"
+    message = (
+        f"Its worker ({found.row['owner'] or 'unknown'}) has not been heard of since the lease ran out: "
+        "it was killed, its machine is gone, or the network between them."
+        if began
+        else f"It was claimed by {found.row['owner'] or 'an agent'} and never began."
+    )
+    lose(found, "lease-lost" if began else "submission", message)
+    return True
+
+
+def _is_lost(now: datetime, timings: Timings) -> sa.ColumnElement[bool]:
+    run = tables.flow_run
+    return sa.or_(run.c.lease_until < now - timings.grace, run.c.submit_until < now)
 
 
 def lose(run: RunStream, cause: str, message: str) -> None:

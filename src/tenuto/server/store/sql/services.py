@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from tenuto.server.domain.timings import Timings
 from tenuto.server.store.sql import tables
 from tenuto.server.store.sql.database import Transaction
 
@@ -82,19 +83,20 @@ class Recovered:
     slots: int
 
 
-def recover(transaction: Transaction, server_id: str, grace: timedelta) -> Recovered:
+def recover(transaction: Transaction, server_id: str, timings: Timings) -> Recovered:
     """
     Make up for the time in which no server was alive: nobody could renew a lease then (reliability 3.10).
 
     In the transaction in which the server says for the first time that it is alive: done once, or not at all.
+    A server that has missed no beat yet may be alive.
     """
     table, run, slot, now = tables.server_beat, tables.flow_run, tables.slot, transaction.now
     others = sa.select(sa.func.max(table.c.last_beat)).where(table.c.id != server_id)
     last: datetime | None = transaction.connection.execute(others).scalar()
     downtime = max(now - last, timedelta(0)) if last is not None else timedelta(0)
-    extended = 0
-    if downtime > timedelta(0):
-        extended = extend_leases(transaction, downtime + grace)
+    if downtime < 2 * timings.schedule:
+        downtime = timedelta(0)
+    extended = extend_leases(transaction, downtime + timings.grace) if downtime else 0
     held = sa.select(run.c.id).where(run.c.lease_until.is_not(None))
     freed = transaction.connection.execute(sa.delete(slot).where(slot.c.run_id.not_in(held))).rowcount
     return Recovered(downtime, extended, freed)
