@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 __all__ = ["AnchoredClock"]
 
@@ -49,8 +49,3 @@ class AnchoredClock:
             self._shown = shown + min(max(self._wall() - shown, -most), most)
             self._at = at
             return datetime.fromtimestamp(self._shown, UTC)
-
-    @property
-    def jump(self) -> timedelta:
-        """By how much the machine's clock is ahead of this one."""
-        return timedelta(seconds=self._wall() - self().timestamp())

@@ -27,8 +27,6 @@ class Settings:
         allowed_hosts: names, beside those of loopback, that requests may be addressed to.
         auth: whether requests need a key; only a server on loopback may do without.
         durability: `full` or `relaxed`.
-        default_zone: of schedules that name none.
-        runs_days, logs_days, audit_days: how long what is finished is kept; 0: always.
         services: whether its background services run.
         timings: of the protocol.
     """
@@ -42,10 +40,6 @@ class Settings:
     allowed_hosts: tuple[str, ...] = ()
     auth: bool = True
     durability: str = "full"
-    default_zone: str = "UTC"
-    runs_days: float = 0
-    logs_days: float = 0
-    audit_days: float = 0
     services: bool = True
     timings: Timings = field(default_factory=Timings)
 
@@ -68,10 +62,6 @@ class Settings:
             "allowed_hosts": tuple(server.allowed_hosts),
             "auth": bool(server.auth),
             "durability": server.durability,
-            "default_zone": server.default_zone,
-            "runs_days": float(server.retention.runs_days),
-            "logs_days": float(server.retention.logs_days),
-            "audit_days": float(server.retention.audit_days),
         }
         values.update({name: value for name, value in given.items() if value is not None})
         values["base_path"] = _base_path(values["base_path"])

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -172,8 +172,8 @@ class Hub:
         return True
 
     @contextmanager
-    def _subscribed(self, topics: Iterable[str]) -> Any:
-        subscriber = _Subscriber(set(topics))
+    def _subscribed(self, topics: set[str]) -> Iterator[_Subscriber]:
+        subscriber = _Subscriber(topics)
         self._subscribers.add(subscriber)
         try:
             yield subscriber
@@ -192,7 +192,6 @@ class Hub:
             idle_seconds: how long nothing may come.
         """
         with self._subscribed(topics) as subscriber:
-            subscriber.topics = topics
             upto = self._place
             if after is not None:
                 async for message in self._replayed(topics, after, upto):

@@ -13,7 +13,7 @@ from tenuto.server.domain.access import Principal
 from tenuto.server.store.sql.database import Database, Transaction
 from tenuto.server.store.sql.pages import PageRequest
 
-__all__ = ["PageOf", "PathId", "Store", "StoreOf", "User"]
+__all__ = ["PageOf", "PathId", "Store", "StoreOf"]
 
 T = TypeVar("T")
 
@@ -66,4 +66,3 @@ def path_id(id: Annotated[str, Path(description="A UUID.")]) -> str:
 StoreOf = Annotated[Store, Depends(Store)]
 PageOf = Annotated[PageRequest, Depends(page_request)]
 PathId = Annotated[str, Depends(path_id)]
-User = Principal

@@ -1,8 +1,8 @@
 """
 Many rows at once: `executemany` on SQLite, one statement with all rows as JSON on PostgreSQL.
 
-On PostgreSQL a statement for each row took three times as long, and so did arrays, whose texts are escaped in
-Python.
+On PostgreSQL batches of 500 went in at 6,600 events a second that way, at 4,800 with a statement for each row
+and at 3,700 with arrays, whose texts are escaped in Python (one producer, one run of each).
 """
 
 from __future__ import annotations

@@ -368,27 +368,6 @@ feed = sa.Table(
     sqlite_autoincrement=True,
 )
 
-outbox = sa.Table(
-    "outbox",
-    metadata,
-    sa.Column("id", Serial, primary_key=True, autoincrement=True),
-    _text("topic"),
-    _text("key"),
-    _object("payload"),
-    _number("attempts"),
-    _moment("next_at", null=False),
-    _moment("done_at"),
-    sa.Index(
-        "ix_outbox_due",
-        "next_at",
-        "id",
-        sqlite_where=sa.text("done_at IS NULL"),
-        postgresql_where=sa.text("done_at IS NULL"),
-    ),
-    sqlite_autoincrement=True,
-    postgresql_with={"fillfactor": 70, "autovacuum_vacuum_scale_factor": 0.02},
-)
-
 service_lease = sa.Table(
     "service_lease",
     metadata,
@@ -431,52 +410,5 @@ api_key = sa.Table(
     _moment("expires_at"),
     _moment("revoked_at"),
     _moment("last_used"),
-    *_times(),
-)
-
-session = sa.Table(
-    "session",
-    metadata,
-    # SHA-256 of the cookie.
-    sa.Column("digest", sa.LargeBinary, primary_key=True),
-    _id("api_key_id", "api_key.id"),
-    _moment("expires_at", null=False),
-    _moment("created", null=False),
-)
-
-audit_event = sa.Table(
-    "audit_event",
-    metadata,
-    sa.Column("id", Serial, primary_key=True, autoincrement=True),
-    _moment("ts", null=False),
-    _text("actor"),
-    _text("action"),
-    _text("object"),
-    _text("address"),
-    _object("details"),
-    sa.Index("ix_audit_event_object", "object", "id"),
-    sqlite_autoincrement=True,
-)
-
-reply = sa.Table(
-    "reply",
-    metadata,
-    # Of requests with an `Idempotency-Key`, for 24 hours.
-    sa.Column("key", sa.Text, primary_key=True),
-    sa.Column("digest", sa.LargeBinary, nullable=False),
-    _number("status"),
-    _json("body"),
-    _moment("created", null=False),
-)
-
-job = sa.Table(
-    "job",
-    metadata,
-    _key(),
-    _text("kind"),
-    _text("state"),
-    _object("arguments"),
-    _object("progress"),
-    _text("created_by"),
     *_times(),
 )

@@ -44,21 +44,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_api_key")),
     )
     op.create_table(
-        "audit_event",
-        sa.Column("id", types.Serial, autoincrement=True, nullable=False),
-        sa.Column("ts", types.Moment(), nullable=False),
-        sa.Column("actor", sa.Text(), server_default="", nullable=False),
-        sa.Column("action", sa.Text(), server_default="", nullable=False),
-        sa.Column("object", sa.Text(), server_default="", nullable=False),
-        sa.Column("address", sa.Text(), server_default="", nullable=False),
-        sa.Column("details", types.Json, server_default="{}", nullable=False),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_audit_event")),
-        sqlite_autoincrement=True,
-    )
-    with op.batch_alter_table("audit_event", schema=None) as batch_op:
-        batch_op.create_index("ix_audit_event_object", ["object", "id"], unique=False)
-
-    op.create_table(
         "feed",
         sa.Column("id", types.Serial, autoincrement=True, nullable=False),
         sa.Column("xid", sa.BigInteger(), server_default="0", nullable=False),
@@ -74,40 +59,6 @@ def upgrade() -> None:
         batch_op.create_index("ix_feed_place", ["xid", "id"], unique=False)
 
     op.create_table(
-        "job",
-        sa.Column("id", types.Id, nullable=False),
-        sa.Column("kind", sa.Text(), server_default="", nullable=False),
-        sa.Column("state", sa.Text(), server_default="", nullable=False),
-        sa.Column("arguments", types.Json, server_default="{}", nullable=False),
-        sa.Column("progress", types.Json, server_default="{}", nullable=False),
-        sa.Column("created_by", sa.Text(), server_default="", nullable=False),
-        sa.Column("created", types.Moment(), nullable=False),
-        sa.Column("updated", types.Moment(), nullable=False),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_job")),
-    )
-    op.create_table(
-        "outbox",
-        sa.Column("id", types.Serial, autoincrement=True, nullable=False),
-        sa.Column("topic", sa.Text(), server_default="", nullable=False),
-        sa.Column("key", sa.Text(), server_default="", nullable=False),
-        sa.Column("payload", types.Json, server_default="{}", nullable=False),
-        sa.Column("attempts", sa.BigInteger(), server_default="0", nullable=False),
-        sa.Column("next_at", types.Moment(), nullable=False),
-        sa.Column("done_at", types.Moment(), nullable=True),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_outbox")),
-        postgresql_with={"fillfactor": 70, "autovacuum_vacuum_scale_factor": 0.02},
-        sqlite_autoincrement=True,
-    )
-    with op.batch_alter_table("outbox", schema=None) as batch_op:
-        batch_op.create_index(
-            "ix_outbox_due",
-            ["next_at", "id"],
-            unique=False,
-            sqlite_where=sa.text("done_at IS NULL"),
-            postgresql_where=sa.text("done_at IS NULL"),
-        )
-
-    op.create_table(
         "project",
         sa.Column("id", types.Id, nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
@@ -116,15 +67,6 @@ def upgrade() -> None:
         sa.Column("updated", types.Moment(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_project")),
         sa.UniqueConstraint("name", name=op.f("uq_project_name")),
-    )
-    op.create_table(
-        "reply",
-        sa.Column("key", sa.Text(), nullable=False),
-        sa.Column("digest", sa.LargeBinary(), nullable=False),
-        sa.Column("status", sa.BigInteger(), server_default="0", nullable=False),
-        sa.Column("body", types.Json, nullable=True),
-        sa.Column("created", types.Moment(), nullable=False),
-        sa.PrimaryKeyConstraint("key", name=op.f("pk_reply")),
     )
     op.create_table(
         "scheduled_time",
@@ -177,17 +119,6 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_flow_group")),
         sa.UniqueConstraint("project_id", "name", name=op.f("uq_flow_group_project_id_name")),
-    )
-    op.create_table(
-        "session",
-        sa.Column("digest", sa.LargeBinary(), nullable=False),
-        sa.Column("api_key_id", types.Id, nullable=False),
-        sa.Column("expires_at", types.Moment(), nullable=False),
-        sa.Column("created", types.Moment(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["api_key_id"], ["api_key.id"], name=op.f("fk_session_api_key_id"), ondelete="CASCADE"
-        ),
-        sa.PrimaryKeyConstraint("digest", name=op.f("pk_session")),
     )
     op.create_table(
         "flow",
