@@ -38,13 +38,15 @@ class ObjectNotFoundError(ClientError):
 
 
 class ServerRequired(ClientError):
-    """`what` works with a server only, and this version of Tenuto has none; `instead` says what works."""
+    """`what` works with a server only, and cannot speak to one yet; `instead` says what works."""
 
     def __init__(self, what: str, instead: str = "") -> None:
         self.what = what
         self.instead = instead
         advice = f" {instead}" if instead else ""
-        super().__init__(f"{what} needs a server, which this version of Tenuto does not have yet.{advice}")
+        super().__init__(
+            f"{what} needs a server, to which this version of Tenuto cannot speak about it yet.{advice}"
+        )
 
     def __reduce__(self) -> tuple[type, tuple[str, str]]:
         return type(self), (self.what, self.instead)

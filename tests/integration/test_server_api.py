@@ -1,6 +1,9 @@
 """The server's API over HTTP: who may what, who is refused, and what those who follow are told."""
 
 import json
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -375,6 +378,25 @@ def test_a_server_that_others_reach_needs_a_key(tmp_path: Path) -> None:
     # S-1
     with pytest.raises(AssertionError, match="there is no API key yet"):
         TenutoServer(tmp_path / "home", "--host", "0.0.0.0")
+
+
+def test_a_key_is_made_by_command_and_lets_the_server_be_reached(tmp_path: Path) -> None:
+    # R-CLI-85
+    home = tmp_path / "home"
+    with TenutoServer(home) as server:
+        made = subprocess.run(
+            [sys.executable, "-m", "tenuto", "auth", "create-key", "-n", "me", "--role", "admin", "-q"],
+            env={**os.environ, "TENUTO__HOME_DIR": str(home)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        key = made.stdout.strip()
+        assert Api(server, key)("GET", "/keys").json()["items"][0]["name"] == "me"
+        server.stop()
+    with TenutoServer(home, "--host", "127.0.0.2") as server:
+        assert Api(server, key)("GET", "/projects").status == 200
+        assert Api(server, server.key)("GET", "/projects").status == 401
 
 
 def test_a_port_in_use_is_named(server: TenutoServer, tmp_path: Path) -> None:

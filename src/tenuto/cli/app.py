@@ -21,6 +21,7 @@ COMMANDS = [
     Entry("Query", "graph", "Show what a flow consists of, without running it."),
     Entry("Query", "schedule", "Show when a flow runs."),
     Entry("Action", "run", "Run a flow from a file or a module."),
+    Entry("Setup", "auth", "Say who may do what on the server."),
     Entry("Setup", "server", "Start the server that knows all runs."),
     Entry("Setup", "completion", "Print the script that completes commands in a shell."),
     Entry("Setup", "migrate", "Rewrite files of Prefect 1 for Tenuto."),

@@ -1,4 +1,9 @@
-"""The client of a server. There is no server yet: a client can be made, and says so when it is asked."""
+"""
+The client of a server, as the API of Prefect 1 has it: it can be made, and says when asked that it cannot
+speak yet.
+
+What is sent to a server goes by `http.py`.
+"""
 
 from collections.abc import Callable
 from typing import Any, NoReturn

@@ -65,9 +65,9 @@ class ResultRef(msgspec.Struct, omit_defaults=True, gc=False):
     """Where a task run's result is, and the checksum by which a reader believes it."""
 
     kind: str
-    """`inline` (the value is here), `kept` (a file of the run's folder), `result` (the task's Result)."""
+    """`inline` (the value is here), `kept` (a copy beside the run), `result` (the task's Result)."""
     location: str = ""
-    """File name in `kept/`, a URL, or the location as the task's Result wrote it; empty for `inline`."""
+    """File name in `kept/`, URL below `flows.results_location`, or the task's own; empty for `inline`."""
     serializer: str = ""
     """`json`, `pickle`, `npy`, `arrow`, or the path of a serializer class, which no server imports."""
     sha256: str = ""

@@ -47,8 +47,9 @@ class KeyNeeded(PrefectException, RuntimeError):
 
     def __init__(self, host: str) -> None:
         super().__init__(
-            f"A server at {host} can be reached from elsewhere, and there is no API key yet. Make one first: "
-            "tenuto auth create-key NAME --role admin"
+            f"A server at {host} can be reached from elsewhere, and there is no API key yet. Start it for "
+            "this machine first (tenuto server start), and make one: "
+            "tenuto auth create-key -n NAME --role admin"
         )
 
 

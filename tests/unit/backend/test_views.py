@@ -46,7 +46,7 @@ FLOW = FlowView("id", {}, None, {}, False, "project", "0.1.0", None, "shop", Non
 )
 def test_what_needs_a_server_says_so(what: str, call: Callable[[], Any]) -> None:
     # R-INV-8, R-API-6
-    with pytest.raises(ServerRequired, match=rf"^{what} needs a server, which this version of Tenuto"):
+    with pytest.raises(ServerRequired, match=rf"^{what} needs a server, to which this version of Tenuto"):
         call()
 
 

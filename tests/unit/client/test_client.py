@@ -25,7 +25,7 @@ def test_making_a_client_asks_nobody_and_takes_what_is_configured() -> None:
 def test_methods_say_that_there_is_no_server(name: str) -> None:
     # R-API-6
     method = getattr(Client(), name)
-    with pytest.raises(ServerRequired, match=f"^Client.{name} needs a server, which this version"):
+    with pytest.raises(ServerRequired, match=f"^Client.{name} needs a server, to which this version"):
         method("anything", flow_id=1)
 
 

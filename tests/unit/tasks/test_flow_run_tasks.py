@@ -18,7 +18,7 @@ from tenuto.tasks.prefect import (
     wait_for_flow_run,
 )
 
-NEEDS_A_SERVER = r"^{} needs a server, which this version of Tenuto does not have yet\. \S.*\.$"
+NEEDS_A_SERVER = r"^{} needs a server, to which this version of Tenuto cannot speak about it yet\. \S.*\.$"
 
 
 def test_both_addresses_give_the_same_tasks() -> None:

@@ -1,7 +1,7 @@
 """
 Tasks that start, watch, rename and cancel runs of other flows.
 
-They check what they are given; the rest needs a server, which this version of Tenuto does not have yet.
+They check what they are given; the rest needs a server, to which this version of Tenuto cannot speak yet.
 """
 
 from tenuto.tasks.prefect.flow_run import (
