@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
-import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +17,7 @@ from tenuto.executors import DaskExecutor, Executor, RayExecutor
 from tenuto.journal.home import Home
 from tenuto.journal.reader import read_events
 from tests.fakes.clusters import PLACES, dask_executor
+from tests.fakes.killer import killing, lines
 
 pytestmark = pytest.mark.usefixtures("clusters")
 
@@ -28,35 +27,11 @@ def executor(request: pytest.FixtureRequest) -> Executor:
     return PLACES[request.param]()
 
 
-def lines(path: Path) -> list[tuple[int, int]]:
-    """Return (index, pid) of each line; the last one may still be written."""
-    try:
-        text = path.read_text()
-    except FileNotFoundError:
-        return []
-    return [
-        (int(line.split()[0]), int(line.split()[1])) for line in text.splitlines() if line.count(" ") == 1
-    ]
-
-
 @pytest.fixture
 def killer(tmp_path: Path) -> Iterator[Path]:
-    """Kill -9 the process that has written the fiftieth line of the file that is returned."""
-    path = tmp_path / "effects"
-    over = threading.Event()
-
-    def watch() -> None:
-        while not over.wait(0.01):
-            found = lines(path)
-            if len(found) >= 50:
-                os.kill(found[49][1], signal.SIGKILL)
-                return
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    yield path
-    over.set()
-    thread.join()
+    """Kill -9 the process that has written line 50 of the file that is returned."""
+    with killing(tmp_path / "effects", line=50) as path:
+        yield path
 
 
 def test_map_survives_the_death_of_a_worker(executor: Executor, killer: Path, tenuto_home: Path) -> None:

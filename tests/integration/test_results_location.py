@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-import signal
-import threading
 from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
@@ -31,6 +29,7 @@ from tenuto.journal.retention import prune
 from tenuto.journal.settings import RecordSettings
 from tenuto.tasks.secrets import PrefectSecret
 from tests.fakes.clusters import PLACES
+from tests.fakes.killer import killing, lines
 from tests.fakes.object_stores import KEYS, broken_endpoint
 
 RAN: list[str] = []
@@ -477,32 +476,11 @@ def own_cluster() -> DaskExecutor:
     return DaskExecutor(cluster_kwargs={"n_workers": 2, "threads_per_worker": 1})
 
 
-def lines(path: Path) -> list[tuple[int, int]]:
-    """Return (index, pid) of each line; the last one may still be written."""
-    if not path.exists():
-        return []
-    found = [line.split(" ") for line in path.read_text().splitlines(keepends=True)]
-    return [(int(line[0]), int(line[1])) for line in found if line[-1].endswith("\n")]
-
-
 @pytest.fixture
 def killer(tmp_path: Path) -> Iterator[Path]:
-    """Kill -9 the process that has written the twentieth line of the file that is returned."""
-    path = tmp_path / "effects"
-    over = threading.Event()
-
-    def watch() -> None:
-        while not over.wait(0.01):
-            found = lines(path)
-            if len(found) >= 20:
-                os.kill(found[19][1], signal.SIGKILL)
-                return
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    yield path
-    over.set()
-    thread.join()
+    """Kill -9 the process that has written line 20 of the file that is returned."""
+    with killing(tmp_path / "effects", line=20) as path:
+        yield path
 
 
 @pytest.mark.usefixtures("other_machine")

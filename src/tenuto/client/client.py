@@ -1,8 +1,7 @@
 """
-The client of a server, as the API of Prefect 1 has it: it can be made, and says when asked that it cannot
-speak yet.
+The client of a server, as the API of Prefect 1 has it.
 
-What is sent to a server goes by `http.py`.
+It can be made, and says when it is asked that it cannot speak yet; what is sent to a server goes by `http.py`.
 """
 
 from collections.abc import Callable

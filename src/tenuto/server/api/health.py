@@ -9,6 +9,7 @@ from starlette.concurrency import run_in_threadpool
 
 from tenuto import __version__
 from tenuto.server.api.problems import Problem
+from tenuto.server.api.requests import StoreOf
 from tenuto.server.api.routing import asks, new_router
 from tenuto.server.domain.access import Permission
 from tenuto.server.store.sql.database import StoreUnavailable
@@ -41,6 +42,6 @@ async def ready(request: Request) -> dict[str, Any]:
 
 
 @meta.get("/meta", **asks(Permission.READ))
-async def about(request: Request) -> dict[str, Any]:
-    """Say which server this is."""
-    return {"version": __version__, "api_version": 1, "features": []}
+def about(store: StoreOf) -> dict[str, Any]:
+    """Say which server this is, and what time it is by the clock that leases are judged by."""
+    return {"version": __version__, "server_time": store.read(lambda transaction: transaction.now)}
