@@ -577,7 +577,7 @@ def test_what_was_dropped_from_the_feed_is_noticed_by_who_comes_back(server: Ser
 # -------------------------------------------------------------------------------------------------- schedules
 
 
-def all_runs(server: Server) -> list[dict[str, object]]:
+def all_runs(server: Server) -> list[dict[str, Any]]:
     request = PageRequest(limit=200)
     page = server.database.read(
         partial(flow_runs.list_flow_runs, wanted=flow_runs.RunFilter(auto_scheduled=True), request=request)
@@ -625,10 +625,10 @@ def test_of_runs_that_were_missed_the_latest_is_run(server: Server, clock: Clock
     clock.advance(hours=1)
     service.run_once()
 
-    waiting = [run for run in all_runs(server) if run["state"] == "Scheduled" and run["due"] <= clock.now]  # type: ignore[operator]
+    waiting = [run for run in all_runs(server) if run["state"] == "Scheduled" and run["due"] <= clock.now]
     gone = [run for run in all_runs(server) if run["cause"] == "missed-window"]
     assert gone
-    assert all(clock.now - run["due"] <= timedelta(seconds=300) for run in waiting)  # type: ignore[operator]
+    assert all(clock.now - run["due"] <= timedelta(seconds=300) for run in waiting)
     assert len(gone) + len(waiting) == 60
 
 

@@ -1,7 +1,8 @@
 """
 The client of a server, as the API of Prefect 1 has it.
 
-It can be made, and says when it is asked that it cannot speak yet; what is sent to a server goes by `http.py`.
+It can be made, and says when it is asked that it cannot speak yet. What is sent to a server goes by
+`http.py`.
 """
 
 from collections.abc import Callable
