@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import Request
+from fastapi.responses import PlainTextResponse
 from starlette.concurrency import run_in_threadpool
 
 from tenuto import __version__
@@ -19,6 +20,13 @@ __all__ = ["meta", "router"]
 
 router = new_router(tags=["health"])
 meta = new_router(tags=["health"])
+
+
+@router.get("/", response_class=PlainTextResponse, **asks(Permission.PUBLIC))
+async def root(request: Request) -> str:
+    """Tell who opens the printed address what is there: the pages are not built yet."""
+    base = request.scope.get("root_path", "")
+    return f"Tenuto {__version__}. There are no pages yet; the API is at {base}/api/v1.\n"
 
 
 @router.get("/health", **asks(Permission.PUBLIC))
