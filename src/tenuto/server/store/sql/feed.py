@@ -47,9 +47,16 @@ class Notice(NamedTuple):
 def announce(transaction: Transaction, topic: str, key: str, seq_from: int = 0, seq_to: int = 0) -> None:
     """Tell those who follow, once the transaction is committed."""
     values = {"topic": topic, "key": key, "seq_from": seq_from, "seq_to": seq_to, "ts": transaction.now}
-    if transaction.is_postgresql:
-        values["xid"] = sa.cast(sa.cast(sa.func.pg_current_xact_id(), sa.Text), sa.BigInteger)
-    transaction.connection.execute(sa.insert(tables.feed).values(values))
+    statement = _ANNOUNCE_WITH_XID if transaction.is_postgresql else _ANNOUNCE
+    transaction.connection.execute(statement, values)
+
+
+_ANNOUNCE = sa.insert(tables.feed)
+_ANNOUNCE_WITH_XID = _ANNOUNCE.values(
+    xid=sa.cast(sa.cast(sa.func.pg_current_xact_id(), sa.Text), sa.BigInteger),
+    **{name: sa.bindparam(name) for name in ("topic", "key", "seq_from", "seq_to")},
+    ts=sa.bindparam("ts", type_=tables.feed.c.ts.type),
+)
 
 
 def notices(transaction: Transaction, after: Cursor, limit: int = 1000) -> list[Notice]:
