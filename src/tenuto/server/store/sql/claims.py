@@ -113,11 +113,9 @@ def _room(transaction: Transaction, claimant: Claimant, limit: int) -> int:
 
 def _grant(run: RunStream, claimant: Claimant, timings: Timings) -> Claim:
     now, token = run.transaction.now, new_token()
-    epoch, attempt = run.row["epoch"] + 1, run.row["attempt"] + 1
+    epoch, attempt = run.raise_epoch(), run.row["attempt"] + 1
     until = now + timings.lease
     run.set(
-        epoch=epoch,
-        pseq=0,
         attempt=attempt,
         owner=claimant.name,
         agent_id=claimant.id,

@@ -24,6 +24,7 @@ __all__ = ["BadBatch", "Batch", "Conflict", "Gap", "Taken", "decode_batch", "ing
 
 EVENTS_MAX = 500
 _NUMBER_MAX = 2**63 - 1
+Events = list[tuple[Event, msgspec.Raw]]
 _OF_TASKS = (Kind.TASK_STATE, Kind.TASK_NAME)
 
 
@@ -86,7 +87,7 @@ class Batch:
 
     epoch: int
     first: int
-    events: list[tuple[Event, msgspec.Raw]]
+    events: Events
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,11 +124,9 @@ def decode_batch(body: bytes) -> Batch:
         raise BadBatch("A batch has at least one event, and events are counted from 1.")
     if len(raw.events) > EVENTS_MAX:
         raise BadBatch(f"A batch has at most {EVENTS_MAX} events; this one has {len(raw.events)}.")
-    hashing = hashlib.sha256()
     events = []
     for number, payload in enumerate(raw.events, raw.first):
         data = bytes(payload)
-        hashing.update(data)
         if len(data) > EVENT_BYTES_MAX:
             text = f"Event {number} has {len(data):,} bytes; the limit is {EVENT_BYTES_MAX:,}."
             raise BadBatch(text, is_too_large=True)
@@ -139,8 +138,7 @@ def decode_batch(body: bytes) -> Batch:
             raise BadBatch(f"Event {number} says that it is number {event.pseq}.")
         _check_fields(event)
         events.append((event, msgspec.Raw(data)))
-    if hashing.hexdigest() != raw.digest:
-        raise BadBatch("The digest of the batch is not that of its events: it was changed on its way.")
+    _check_digest(raw)
     return Batch(raw.epoch, raw.first, events)
 
 
@@ -159,6 +157,20 @@ def _check_fields(event: Event) -> None:
         raise BadBatch(f"Event {event.pseq} is a {event.kind} and names no task.")
 
 
+def _check_digest(raw: _RawBatch) -> None:
+    """
+    Check that the events are those that were sent.
+
+    Raises:
+        BadBatch: if they are not.
+    """
+    hashing = hashlib.sha256()
+    for payload in raw.events:
+        hashing.update(payload)
+    if hashing.hexdigest() != raw.digest:
+        raise BadBatch("The digest of the batch is not that of its events: it was changed on its way.")
+
+
 def ingest(transaction: Transaction, run_id: str, token: str, batch: Batch) -> Taken:
     """
     Take in a batch, all or nothing; one that was taken in before changes nothing.
@@ -170,12 +182,9 @@ def ingest(transaction: Transaction, run_id: str, token: str, batch: Batch) -> T
     run = open_run(transaction, run_id)
     check_lease(run, Lease(batch.epoch, token))
     known: int = run.row["pseq"]
-    if batch.first > known + 1:
-        raise Gap(known + 1)
-    repeated = known + 1 - batch.first
-    if repeated > 0:
-        _check_repeated(run, batch, min(repeated, len(batch.events)))
-    new = batch.events[max(repeated, 0) :]
+    _check_gap(batch, known)
+    repeated, new = _split(batch, known)
+    _check_repeated(run, repeated)
     failpoint("ingest.before_insert")
     if new:
         hear_of_again(run)
@@ -189,20 +198,39 @@ def ingest(transaction: Transaction, run_id: str, token: str, batch: Batch) -> T
     return Taken(known, run.seq, commands_for(run))
 
 
-def _check_repeated(run: RunStream, batch: Batch, count: int) -> None:
+def _check_gap(batch: Batch, known: int) -> None:
+    """
+    Check that a batch follows what is known.
+
+    Raises:
+        Gap: if events are missing between them.
+    """
+    if batch.first > known + 1:
+        raise Gap(known + 1)
+
+
+def _split(batch: Batch, known: int) -> tuple[Events, Events]:
+    """Return those events of a batch that were taken in before, and those that are new."""
+    repeated = max(known + 1 - batch.first, 0)
+    return batch.events[:repeated], batch.events[repeated:]
+
+
+def _check_repeated(run: RunStream, events: Events) -> None:
     """
     Compare events that are known with what is stored of them.
 
     Raises:
         Conflict: if one is another.
     """
+    if not events:
+        return
     event = tables.run_event
     query = sa.select(event.c.pseq, event.c.digest).where(
         event.c.run_id == run.id,
-        event.c.epoch == batch.epoch,
-        event.c.pseq.between(batch.first, batch.first + count - 1),
+        event.c.epoch == run.row["epoch"],
+        event.c.pseq.between(events[0][0].pseq, events[-1][0].pseq),
     )
     stored = {pseq: bytes(digest) for pseq, digest in run.transaction.connection.execute(query)}
-    for repeated, payload in batch.events[:count]:
+    for repeated, payload in events:
         if stored.get(repeated.pseq) != event_digest(bytes(payload)):
             raise Conflict(repeated.pseq)

@@ -105,12 +105,19 @@ def check_lease(run: RunStream, lease: Lease) -> None:
         Fenced: for another epoch, or another token: also an epoch can be granted twice, by a store that was
             restored from a backup.
     """
-    held, shown = bytes(run.row["token_digest"] or b""), token_digest(lease.token)
+    if not (_is_in_force(run, lease.epoch) and _is_token_of(run, lease.token)):
+        raise Fenced(run.id, run.row["epoch"])
+
+
+def _is_in_force(run: RunStream, epoch: int) -> bool:
+    return epoch == int(run.row["epoch"])
+
+
+def _is_token_of(run: RunStream, token: str) -> bool:
+    held, shown = bytes(run.row["token_digest"] or b""), token_digest(token)
     size = len(shown)
     # A run that was begun without a server may be announced by several: each has a token.
-    is_right = any(hmac.compare_digest(held[at : at + size], shown) for at in range(0, len(held), size))
-    if lease.epoch != run.row["epoch"] or not is_right:
-        raise Fenced(run.id, run.row["epoch"])
+    return any(hmac.compare_digest(held[at : at + size], shown) for at in range(0, len(held), size))
 
 
 def commands_for(run: RunStream) -> list[dict[str, Any]]:
@@ -249,9 +256,8 @@ def end_lease(run: RunStream) -> None:
     """Raise the epoch of a run, so that whoever held it is fenced, and free its slots."""
     slot = tables.slot
     run.transaction.connection.execute(sa.delete(slot).where(slot.c.run_id == run.id))
+    run.raise_epoch()
     run.set(
-        epoch=run.row["epoch"] + 1,
-        pseq=0,
         token_digest=None,
         lease_until=None,
         submit_until=None,

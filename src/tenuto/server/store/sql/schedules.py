@@ -92,12 +92,10 @@ def make_runs(transaction: Transaction, schedule: ActiveSchedule, events: Sequen
         return []
     flow = newest_version(transaction, schedule.flow_group_id)
     group = get_group(transaction, schedule.flow_group_id)
-    insert = (postgresql if transaction.is_postgresql else sqlite).insert(_TIME)
     made = []
     for event in events:
         key = {"schedule_id": schedule.id, "clock_key": clock_key(event), "at": event.instant}
-        is_new = insert.values(key).on_conflict_do_nothing().returning(_TIME.c.at)
-        if connection.execute(is_new).first() is None:
+        if not _is_new(transaction, key):
             continue  # It has its run, by this server or another one.
         failpoint("scheduler.between")
         labels = labels_for(event.labels, None, group["labels"], group["run_config"], flow["labels"])
@@ -118,6 +116,13 @@ def make_runs(transaction: Transaction, schedule: ActiveSchedule, events: Sequen
         connection.execute(sa.update(_TIME).where(*is_it).values(run_id=run_id))
         made.append(run_id)
     return made
+
+
+def _is_new(transaction: Transaction, time: Mapping[str, Any]) -> bool:
+    """Note a time of a schedule; say whether nobody has before, so that its run is the caller's to make."""
+    insert = (postgresql if transaction.is_postgresql else sqlite).insert(_TIME)
+    statement = insert.values(time).on_conflict_do_nothing().returning(_TIME.c.at)
+    return transaction.connection.execute(statement).first() is not None
 
 
 def cancel_missed(transaction: Transaction, schedule: ActiveSchedule) -> list[str]:

@@ -102,6 +102,12 @@ class RunStream:
         """Set columns of the run that do not follow from its events."""
         self._set.update(columns)
 
+    def raise_epoch(self) -> int:
+        """Fence whoever holds the run, and count what the next one reports from 1; return the new epoch."""
+        epoch: int = self.row["epoch"] + 1
+        self.set(epoch=epoch, pseq=0)
+        return epoch
+
     # ------------------------------------------------------------------------------------------------ reading
 
     def load_tasks(self, ids: Iterable[str]) -> None:
