@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
 
-from tenuto.server.store.sql.schema import upgrade
-from tenuto.server.store.sql.sqlite import SqliteDatabase
 from tests.contracts.server_stores import Clock, postgresql_store
 from tests.fakes.postgres import PostgresServer
 from tests.fault.harness.figures import figure
-from tests.fault.harness.seeds import kept_seeds, seeded, seeds_of
-from tests.fault.harness.simulation import SimulatedStore, Tally, simulate
+from tests.fault.harness.seeds import seeded, seeds_of
+from tests.fault.harness.simulation import SimulatedStore, Tally, simulate, store_in_memory
 
 HISTORY_STEPS = 200
 STEPS = 30_000
@@ -23,16 +21,6 @@ STEPS_ON_POSTGRESQL = 1_000
 STEPS_FOR_LONG = 300_000
 SOMETIMES = ("fenced", "gap", "dup", "illegal", "expired", "crash_after_commit", "cancel_while_running")
 SOMETIMES_MIN = 100
-
-
-@pytest.fixture
-def store() -> Iterator[SimulatedStore]:
-    """Give a SQLite database in memory."""
-    clock = Clock()
-    database = SqliteDatabase(None, clock)
-    upgrade(database.engine)
-    yield SimulatedStore(database, clock)
-    database.close()
 
 
 def go_through(store: SimulatedStore, seeds: Iterable[int], tally: Tally) -> None:
@@ -47,9 +35,10 @@ def print_figure(tally: Tally, store: str) -> None:
 
 
 # I-1, I-3, I-4, I-5, I-7, I-8, I-9
-def test_store_keeps_its_promises_in_any_history(store: SimulatedStore) -> None:
+def test_store_keeps_its_promises_in_any_history() -> None:
     tally = Tally()
-    go_through(store, seeds_of("simulation", new=STEPS // HISTORY_STEPS), tally)
+    with store_in_memory() as store:
+        go_through(store, seeds_of("simulation", new=STEPS // HISTORY_STEPS), tally)
     print_figure(tally, "sqlite")
     seldom = {name: tally.sometimes[name] for name in SOMETIMES if tally.sometimes[name] < SOMETIMES_MIN}
     assert not seldom
@@ -64,16 +53,17 @@ def test_postgresql_keeps_them_too(postgres: PostgresServer) -> None:
 
 
 @pytest.mark.soak
-def test_store_keeps_its_promises_for_long(store: SimulatedStore, soak_seconds: float) -> None:
+def test_store_keeps_its_promises_for_long(soak_seconds: float) -> None:
     end, tally = time.monotonic() + soak_seconds, Tally()
-    go_through(store, kept_seeds("simulation"), tally)
-    while tally.steps < STEPS_FOR_LONG or time.monotonic() < end:
-        go_through(store, [random.SystemRandom().getrandbits(32)], tally)
+    with store_in_memory() as store:
+        while tally.steps < STEPS_FOR_LONG or time.monotonic() < end:
+            go_through(store, [random.SystemRandom().getrandbits(32)], tally)
     print_figure(tally, "sqlite-soak")
 
 
-def test_seed_chooses_the_same_history_again(store: SimulatedStore) -> None:
+def test_seed_chooses_the_same_history_again() -> None:
     tallies = [Tally(), Tally()]
-    for tally in tallies:
-        go_through(store, [7], tally)
+    with store_in_memory() as store:
+        for tally in tallies:
+            go_through(store, [7], tally)
     assert tallies[0] == tallies[1]

@@ -6,7 +6,8 @@ in another order or with another's token; the server dies before or after its co
 are lost and come back; people cancel, restart and set states; two schedulers make the runs of the same times.
 After each step what the store says is compared with what the judge expects, at the end everything is.
 
-    simulate(store, random.Random(seed), steps=200, tally=Tally())
+    with store_in_memory() as store:
+        simulate(store, random.Random(seed), steps=200, tally=Tally())
 
 A driver of our own, because a state machine of Hypothesis adds a quarter of a millisecond to each step, and a
 seed is told, kept and counted in steps more easily than an example.
@@ -17,8 +18,8 @@ from __future__ import annotations
 import random
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -45,14 +46,16 @@ from tenuto.server.store.sql.leases import (
 )
 from tenuto.server.store.sql.runs import LeaseHeld, NewRun, cancel, create_run, set_run_state, start_now
 from tenuto.server.store.sql.schedules import ActiveSchedule, make_runs
+from tenuto.server.store.sql.schema import upgrade
 from tenuto.server.store.sql.services import extend_leases
+from tenuto.server.store.sql.sqlite import SqliteDatabase
 from tenuto.server.store.sql.stream import IllegalTransition
 from tests.contracts.server_stores import Clock
 from tests.fault.harness.check import check_store
 from tests.fault.harness.judge import Refusal, Row, Run, Told
 from tests.fault.harness.workers import SLUGS, Message, Worker
 
-__all__ = ["SimulatedStore", "Tally", "Violation", "simulate"]
+__all__ = ["SimulatedStore", "Tally", "Violation", "simulate", "store_in_memory"]
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 # Of the schedule. No other run is due just then: the order of claims would depend on ids, which are random.
@@ -130,6 +133,18 @@ class SimulatedStore:
         """Make it new."""
         self.clock.now = START
         self.database.write(_empty)
+
+
+@contextmanager
+def store_in_memory() -> Iterator[SimulatedStore]:
+    """Give a SQLite database in memory, where a step is soonest done."""
+    clock = Clock()
+    database = SqliteDatabase(None, clock)
+    upgrade(database.engine)
+    try:
+        yield SimulatedStore(database, clock)
+    finally:
+        database.close()
 
 
 def simulate(store: SimulatedStore, choose: random.Random, steps: int, tally: Tally) -> None:
