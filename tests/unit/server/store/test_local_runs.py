@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from tenuto.journal.event import Event, Header, Kind, encode_json
 from tenuto.server.domain.timings import Timings
-from tenuto.server.store.sql import adoption, ingest, leases, tables
+from tenuto.server.store.sql import adoption, ingest, leases, runs, tables
 from tenuto.server.store.sql.ingest import Batch
 from tenuto.server.store.sql.leases import Lease
 from tenuto.server.store.sql.sqlite import SqliteDatabase
@@ -145,6 +145,19 @@ def test_run_that_was_given_up_goes_on_when_its_process_is_heard_of_again(store:
 
     assert store.run() == ("Success", "", None)
     assert store.tasks() == {"done-1": ("Success", 1), "a-1": ("Success", 2)}
+
+
+# R-BE-113
+def test_run_that_told_of_its_own_crash_stays_ended_whatever_is_done_to_it_later(store: Store) -> None:
+    token = store.adopt().token
+    crash = Event(kind=Kind.RUN_STATE, state="Failed", cause="crashed")
+    store.report(token, 1, started(), state("Running"), crash)
+    store.database.write(partial(runs.rename, run_id=RUN, name="renamed", by="ada"))
+
+    store.beat(token)
+    store.report(token, 4, Event(kind=Kind.NOTE, message="late"))
+
+    assert store.run() == ("Failed", "crashed", None)
 
 
 @pytest.mark.parametrize("at", ["Running", "Looped"])

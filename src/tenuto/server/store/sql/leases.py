@@ -48,6 +48,8 @@ __all__ = [
 
 # States of task runs that a lost worker was at.
 _AT_WORK = ("Running", "Looped", "Submitted", "Queued")
+# Kinds of events that a run's state may come from.
+_OF_RUN_STATES = [KINDS[kind] for kind in (Kind.RUN_STARTED, Kind.RUN_STATE, Kind.INCOMPLETE)]
 
 
 class Fenced(PrefectException, RuntimeError):
@@ -227,13 +229,13 @@ def hear_of_again(run: RunStream) -> None:
     Its process was only silent: a suspended machine, a network that was away. What it reports next follows
     what it reported last. That is a restart by its owner: nothing else leaves a final state (I-9).
     """
-    event = tables.run_event
+    event, connection = tables.run_event, run.transaction.connection
     if not run.row["is_local"] or run.state != "Failed" or run.row["cause"] != "crashed":
         return
-    query = sa.select(event.c.seq).where(event.c.run_id == run.id, event.c.pseq.is_not(None))
-    last = run.transaction.connection.execute(query.order_by(event.c.seq.desc()).limit(1)).scalar() or 0
-    if last == run.seq:
+    newest = sa.select(event.c.seq, event.c.pseq).where(event.c.run_id == run.id).order_by(event.c.seq.desc())
+    if connection.execute(newest.where(event.c.kind.in_(_OF_RUN_STATES)).limit(1)).one().pseq is not None:
         return  # It was its producer that said so.
+    last = connection.execute(newest.where(event.c.pseq.is_not(None)).limit(1)).scalar() or 0
     message = "Its process was heard of again."
     # Only a restart leaves a final state: this one is by the run's owner, whose process it is.
     run.run_state("Scheduled", Author.PERSON, message=message, actor=run.row["created_by"])
@@ -245,7 +247,7 @@ def hear_of_again(run: RunStream) -> None:
             event.c.pseq.is_not(None),
             event.c.kind == KINDS[Kind.TASK_STATE],
         )
-        told = run.transaction.connection.execute(query.order_by(event.c.seq.desc()).limit(1)).scalar_one()
+        told = connection.execute(query.order_by(event.c.seq.desc()).limit(1)).scalar_one()
         counts = {name: told[name] for name in ("run_count", "loop_count") if name in told}
         run.task_state(slug, index, "Pending", Author.PERSON, message=message, **counts)
         for state in ("Running", "Looped") if told["state"] == "Looped" else (told["state"],):
