@@ -1,17 +1,18 @@
 """
 What the simulation expects of a store: reliability 3 read again, as a list of what was committed.
 
-Nothing here asks the store. Local runs, which their own process announces, are not in it.
+Nothing here asks the store.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from tenuto.journal.event import Kind, event_digest
+from tenuto.journal.event import Event, Kind, event_digest
 from tenuto.journal.states import FINAL_STATES
 from tenuto.server.domain.lifecycle import Author, Entity, rows
 from tenuto.server.domain.timings import Timings
@@ -26,6 +27,7 @@ __all__ = ["Refusal", "Row", "Run", "Told"]
 Refusal = type[Exception] | None
 AT_WORK = ("Running", "Looped", "Submitted", "Queued")
 UNFINISHED = ("Pending", "Scheduled", "Resume", "Retrying", "Paused", *AT_WORK)
+TOKENS_MAX = 8
 MAY = frozenset(rows())
 
 
@@ -70,14 +72,20 @@ class Run:
     epoch: int = 0
     pseq: int = 0
     attempt: int = 0
-    token: str | None = None
+    tokens: list[str | None] = field(default_factory=list)
     lease_until: datetime | None = None
     submit_until: datetime | None = None
+    is_local: bool = False
+    times_heard_again: int = 0
     tasks: dict[str, str] = field(default_factory=dict)
     stream: list[Told] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.tell("Scheduled")
+        if self.is_local:
+            self.state, self.epoch, self.attempt = "Pending", 1, 1
+            self.rescue, self.rescues_left = "off", 0
+        else:
+            self.tell("Scheduled")
 
     @property
     def row(self) -> Row:
@@ -91,6 +99,10 @@ class Run:
     def is_held(self) -> bool:
         return self.lease_until is not None
 
+    @property
+    def token(self) -> str | None:
+        return self.tokens[-1] if self.tokens else None
+
     def is_due(self, now: datetime) -> bool:
         return self.state == "Scheduled" and self.due is not None and self.due <= now
 
@@ -101,21 +113,27 @@ class Run:
     # ---------------------------------------------------------------------------------------- what is refused
 
     def refusal_of_lease(self, epoch: int, token: str) -> Refusal:
-        return None if (epoch, token) == (self.epoch, self.token) else Fenced
+        return None if epoch == self.epoch and token in self.tokens else Fenced
 
     def refusal_of_batch(self, message: Message) -> Refusal:
         if message.damage:
             return BadBatch
-        if (message.epoch, message.token) != (self.epoch, self.token):
-            return Fenced
+        if refusal := self.refusal_of_lease(message.epoch, message.token):
+            return refusal
         if message.first > self.pseq + 1:
             return Gap
         known = {told.pseq: told.digest for told in self.stream if told.epoch == self.epoch}
         for number, payload in enumerate(message.payloads, message.first):
             if known.get(number, event_digest(payload)) != event_digest(payload):
                 return Conflict
-        state, tasks = self.state, dict(self.tasks)
-        for event in message.events[self.pseq + 1 - message.first :]:
+        return self._refusal_of_events(message.events[self.pseq + 1 - message.first :])
+
+    def _refusal_of_events(self, events: Sequence[Event]) -> Refusal:
+        after = copy.deepcopy(self)
+        if events:
+            after.heard_of()
+        state, tasks = after.state, after.tasks
+        for event in events:
             if event.kind is Kind.RUN_STATE:
                 if not may("flow_run", state, event.state, Author.WORKER):
                     return IllegalTransition
@@ -132,7 +150,7 @@ class Run:
     def refusal_of_release(self, epoch: int, token: str) -> Refusal:
         if refusal := self.refusal_of_lease(epoch, token):
             return refusal
-        return None if self.state in ("Submitted", "Running", "Paused") else IllegalTransition
+        return None if may("flow_run", self.state, "Scheduled", Author.SERVER) else IllegalTransition
 
     def refusal_of_state(self, state: str) -> Refusal:
         if self.is_held:
@@ -146,12 +164,14 @@ class Run:
         self.epoch += 1
         self.attempt += 1
         self.pseq = 0
-        self.token = token
+        self.tokens = [token]
         self.lease_until, self.submit_until = now + timings.lease, now + timings.submit
         self.tell("Submitted")
 
     def taken(self, message: Message) -> None:
         """Add the events of a batch that are new."""
+        if message.first + len(message.events) > self.pseq + 1:
+            self.heard_of()
         for number in range(self.pseq + 1, message.first + len(message.events)):
             at = number - message.first
             event, digest = message.events[at], event_digest(message.payloads[at])
@@ -173,7 +193,10 @@ class Run:
     def lost(self, now: datetime) -> None:
         """Take it away from its worker (R-BE-115)."""
         was = self.state
-        self._end_lease()
+        if self.is_local:
+            self.lease_until = None
+        else:
+            self._end_lease()
         may_go_on = self.rescue == "on" or (self.rescue == "only-before-start" and was == "Submitted")
         if was == "Cancelling":
             self._end_tasks(UNFINISHED, "Cancelled")
@@ -188,6 +211,34 @@ class Run:
         else:
             self._end_tasks(AT_WORK, "Failed")
             self.tell("Failed")
+
+    def heard_of(self) -> None:
+        """Put a run that its own process announced, and that was given up, back to where it was left."""
+        ended_by = [told.pseq for told in self.stream if told.state and not told.slug]
+        if not self.is_local or self.state != "Failed" or ended_by[-1] is not None:
+            return
+        reported = [at for at, told in enumerate(self.stream) if told.pseq is not None]
+        since = reported[-1] + 1 if reported else 0
+        given_up = {told.slug for told in self.stream[since:] if told.slug and told.state == "Failed"}
+        left = {told.slug: told.state for told in self.stream[:since] if told.slug and told.state}
+        self.times_heard_again += 1
+        self.tell("Scheduled")
+        self.tell("Running")
+        for slug in given_up:
+            self.tell("Pending", slug)
+            if left[slug] == "Looped":
+                self.tell("Running", slug)
+            self.tell(left[slug], slug)
+
+    def beaten(self, now: datetime, timings: Timings) -> None:
+        self.heard_of()
+        if self.is_held or (self.is_local and self.state not in FINAL_STATES):
+            self.lease_until = now + timings.lease
+
+    def announced(self, now: datetime, timings: Timings, token: str | None, *, is_alive: bool) -> None:
+        self.tokens = [*self.tokens, token][-TOKENS_MAX:]
+        if self.state not in FINAL_STATES:
+            self.lease_until = now + timings.lease if is_alive else None
 
     def cancelled(self, *, force: bool) -> None:
         if self.state in FINAL_STATES:
@@ -236,7 +287,8 @@ class Run:
     def _end_lease(self) -> None:
         self.epoch += 1
         self.pseq = 0
-        self.token = self.lease_until = self.submit_until = None
+        self.tokens = []
+        self.lease_until = self.submit_until = None
 
     def _end_tasks(self, states: Sequence[str], state: str) -> None:
         for slug in [slug for slug, at in self.tasks.items() if at in states]:

@@ -28,11 +28,12 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from tenuto._base.failpoints import Action, Failpoint, FailpointReached, armed
-from tenuto.journal.event import Event, Kind, encode_json
+from tenuto.journal.event import Event, Header, Kind, encode_json
 from tenuto.journal.states import FINAL_STATES
 from tenuto.schedules.clocks import ClockEvent
 from tenuto.server.domain.timings import Timings
 from tenuto.server.store.sql import flows, tables
+from tenuto.server.store.sql.adoption import Adopted, adopt
 from tenuto.server.store.sql.claims import Claim, Claimant, claim
 from tenuto.server.store.sql.database import Database, Transaction
 from tenuto.server.store.sql.ingest import BadBatch, Conflict, Gap, Taken, decode_batch, ingest
@@ -44,7 +45,15 @@ from tenuto.server.store.sql.leases import (
     release,
     take_away,
 )
-from tenuto.server.store.sql.runs import LeaseHeld, NewRun, cancel, create_run, set_run_state, start_now
+from tenuto.server.store.sql.runs import (
+    LeaseHeld,
+    NewRun,
+    cancel,
+    create_run,
+    rename,
+    set_run_state,
+    start_now,
+)
 from tenuto.server.store.sql.schedules import ActiveSchedule, make_runs
 from tenuto.server.store.sql.schema import upgrade
 from tenuto.server.store.sql.services import extend_leases
@@ -204,7 +213,7 @@ class _History:
         labels = choose.choice(((), (), ("gpu",)))
         key = choose.choice((None, None, f"key {choose.randrange(2)} {labels}"))
         new = NewRun(
-            id=str(uuid.UUID(int=choose.getrandbits(128), version=4)),  # the same for the same seed
+            id=self._new_id(),
             flow_id=self.store.flow_id,
             due=self.now + timedelta(seconds=choose.choice((0, 0, -30, 60))),
             labels=labels,
@@ -225,6 +234,40 @@ class _History:
             self.keys[key] = new.id
         run = Run(new.id, new.due, frozenset(labels), new.rescue, new.rescues_left)
         self.runs[run.id] = run
+        self._compare([run])
+
+    def announce(self) -> None:
+        """A process begins a run without the server, and announces it; or announces its run once more."""
+        local = [worker for worker in self.workers if self.runs[worker.run_id].is_local]
+        if local and self.choose.random() < 0.7:
+            worker = self.choose.choice(local)
+        elif len(self.runs) < RUNS_MAX:
+            worker = Worker(self._new_id(), 1, "", {}, state="Pending")
+        else:
+            return
+        known, is_alive = self.runs.get(worker.run_id), self.choose.random() < 0.8
+        header = Header(flow_run_id=worker.run_id, flow="local")
+        work = partial(adopt, header=header, by="ada", graph=None, is_alive=is_alive, timings=TIMINGS)
+        answer = self._attempt(work)
+        if not self._expect(answer, None, "adopt"):
+            return
+        run = known or Run(worker.run_id, None, is_local=True)
+        if run.epoch != 1:
+            if answer.result is not None:
+                raise Violation(f"{run} was announced, and the answer was {answer.result}.")
+            worker.has_stopped = True
+            return
+        told: Adopted | None = answer.result
+        if told is not None:
+            wanted = Adopted(told.token, run.pseq, 0, is_new=known is None, is_graph_missing=True)
+            if told != wanted:
+                raise Violation(f"The announcement was answered by {told}, and should be by {wanted}.")
+            worker.token, worker.acked = told.token, told.acked
+            self.count["announced_again"] += known is not None
+        run.announced(self.now, TIMINGS, None if told is None else told.token, is_alive=is_alive)
+        if known is None:
+            self.runs[run.id] = run
+            self.workers.append(worker)
         self._compare([run])
 
     def schedule(self) -> None:
@@ -328,7 +371,7 @@ class _History:
         if isinstance(answer.result, Taken):
             wanted = Taken(run.pseq, len(run.stream), [{"command": "cancel"}] * (run.state == "Cancelling"))
             if answer.result != wanted:
-                raise Violation(f"The answer was {answer.result}, and should be {wanted}.")
+                raise Violation(f"The answer to {message} was {answer.result}, and should be {wanted}.")
             if worker is not None:
                 worker.acked = max(worker.acked, answer.result.acked)
                 worker.is_asked_to_cancel |= bool(answer.result.commands)
@@ -375,9 +418,9 @@ class _History:
         run = self.runs[worker.run_id]
         answer = self._attempt(heartbeat, run.id, worker.lease, TIMINGS)
         refusal = run.refusal_of_lease(worker.epoch, worker.token)
-        if self._expect(answer, refusal, "heartbeat") and run.lease_until is not None:
-            self.count["late_heartbeat"] += run.lease_until < self.now
-            run.lease_until = self.now + TIMINGS.lease
+        if self._expect(answer, refusal, "heartbeat"):
+            self.count["late_heartbeat"] += run.lease_until is not None and run.lease_until < self.now
+            run.beaten(self.now, TIMINGS)
         if answer.refusal is not None:
             worker.has_stopped = True
         elif answer.result is not None:
@@ -479,6 +522,15 @@ class _History:
             self.count["approved"] += was == "Paused" and state == "Scheduled"
         self._compare([run])
 
+    def rename(self) -> None:
+        run = self._some_run("Failed")
+        if run is None:
+            return
+        answer = self._attempt(partial(rename, name="renamed", by="ada"), run.id)
+        if self._expect(answer, None, "rename"):
+            run.tell("")
+        self._compare([run])
+
     def start_now(self) -> None:
         run = self._some_run("Scheduled")
         if run is None:
@@ -490,6 +542,10 @@ class _History:
         self._compare([run])
 
     # ---------------------------------------------------------------------------------------------- machinery
+
+    def _new_id(self) -> str:
+        """Return an id that is the same for the same seed."""
+        return str(uuid.UUID(int=self.choose.getrandbits(128), version=4))
 
     def _some_run(self, state: str) -> Run | None:
         """Return a run, more often than not one in a state."""
@@ -555,6 +611,7 @@ class _History:
         if stored != set(self.runs):
             raise Violation(f"There are the runs {stored}, and made were {set(self.runs)}.")
         self._compare(self.runs.values())
+        self.count["heard_of_again"] += sum(run.times_heard_again for run in self.runs.values())
         for run in self.runs.values():
             stream = [
                 Told(
@@ -575,6 +632,7 @@ class _History:
 
 _WEIGHED: dict[Callable[[_History], None], int] = {
     _History.make_run: 4,
+    _History.announce: 3,
     _History.schedule: 2,
     _History.claim: 6,
     _History.work: 14,
@@ -590,6 +648,7 @@ _WEIGHED: dict[Callable[[_History], None], int] = {
     _History.extend_leases: 1,
     _History.cancel: 3,
     _History.set_state: 3,
+    _History.rename: 1,
     _History.start_now: 2,
 }
 _STEPS, _WEIGHTS = list(_WEIGHED), list(_WEIGHED.values())

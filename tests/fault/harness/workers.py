@@ -64,7 +64,9 @@ class Message:
 
 @dataclass
 class Worker:
-    """A process that was granted a run; it knows its journal and what it was told, nothing else."""
+    """
+    A process that was granted a run, or began one; it knows its journal and what it was told, nothing else.
+    """
 
     run_id: str
     epoch: int
@@ -91,7 +93,7 @@ class Worker:
                 self._bring(slug, "Cancelled")
             self._become("Cancelled")
         elif choose.random() < 0.06:
-            self._become(choose.choice(RUN_ENDS))
+            self._become(choose.choice(RUN_ENDS), cause=choose.choice(("", "crashed")))
         elif choose.random() < 0.06:
             self._become("Paused")
         else:
@@ -104,9 +106,9 @@ class Worker:
         elif following := HONEST.get(self.tasks.get(slug, "")):
             self._bring(slug, choose.choice(following))
 
-    def _become(self, state: str) -> None:
+    def _become(self, state: str, cause: str = "") -> None:
         self.state = state
-        self._write(Event(kind=Kind.RUN_STATE, state=state))
+        self._write(Event(kind=Kind.RUN_STATE, state=state, cause=cause))
 
     def _bring(self, slug: str, state: str) -> None:
         self.tasks[slug] = state
