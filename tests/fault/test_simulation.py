@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Iterable
 from typing import Any
@@ -12,7 +11,7 @@ import pytest
 from tests.contracts.server_stores import Clock, postgresql_store
 from tests.fakes.postgres import PostgresServer
 from tests.fault.harness.figures import figure
-from tests.fault.harness.seeds import seeded, seeds_of
+from tests.fault.harness.seeds import kept_seeds, new_seed, seeded
 from tests.fault.harness.simulation import SimulatedStore, Tally, simulate, store_in_memory
 
 HISTORY_STEPS = 200
@@ -29,6 +28,15 @@ def go_through(store: SimulatedStore, seeds: Iterable[int], tally: Tally) -> Non
             simulate(store, choose, HISTORY_STEPS, tally)
 
 
+def go_far(store: SimulatedStore, steps: int, seconds: float = 0.0) -> Tally:
+    """Go through histories: first those that once failed, then new ones until both are used up."""
+    end, tally = time.monotonic() + seconds, Tally()
+    go_through(store, kept_seeds("simulation"), tally)
+    while tally.steps < steps or time.monotonic() < end:
+        go_through(store, [new_seed()], tally)
+    return tally
+
+
 def print_figure(tally: Tally, store: str) -> None:
     sometimes: dict[str, Any] = {name: tally.sometimes[name] for name in SOMETIMES}
     figure("simulation", store=store, steps=tally.steps, violations=0, **sometimes, faults=tally.faults)
@@ -36,28 +44,24 @@ def print_figure(tally: Tally, store: str) -> None:
 
 # I-1, I-3, I-4, I-5, I-7, I-8, I-9
 def test_store_keeps_its_promises_in_any_history() -> None:
-    tally = Tally()
     with store_in_memory() as store:
-        go_through(store, seeds_of("simulation", new=STEPS // HISTORY_STEPS), tally)
+        tally = go_far(store, STEPS)
     print_figure(tally, "sqlite")
     seldom = {name: tally.sometimes[name] for name in SOMETIMES if tally.sometimes[name] < SOMETIMES_MIN}
     assert not seldom
 
 
 def test_postgresql_keeps_them_too(postgres: PostgresServer) -> None:
-    clock, tally = Clock(), Tally()
+    clock = Clock()
     with postgresql_store(postgres, clock) as database:
-        seeds = seeds_of("simulation", new=STEPS_ON_POSTGRESQL // HISTORY_STEPS)
-        go_through(SimulatedStore(database, clock), seeds, tally)
+        tally = go_far(SimulatedStore(database, clock), STEPS_ON_POSTGRESQL)
     print_figure(tally, "postgresql")
 
 
 @pytest.mark.soak
 def test_store_keeps_its_promises_for_long(soak_seconds: float) -> None:
-    end, tally = time.monotonic() + soak_seconds, Tally()
     with store_in_memory() as store:
-        while tally.steps < STEPS_FOR_LONG or time.monotonic() < end:
-            go_through(store, [random.SystemRandom().getrandbits(32)], tally)
+        tally = go_far(store, STEPS_FOR_LONG, soak_seconds)
     print_figure(tally, "sqlite-soak")
 
 

@@ -11,15 +11,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["SEEDS", "kept_seeds", "seeded", "seeds_of"]
+__all__ = ["SEEDS", "kept_seeds", "new_seed", "seeded", "seeds_of"]
 
 SEEDS = Path(__file__).resolve().parents[1] / "seeds"
 
 
 def seeds_of(name: str, new: int = 1, folder: Path = SEEDS) -> list[int]:
     """Return the seeds that a test runs with: all that once failed, then as many new ones as wanted."""
-    choose = random.SystemRandom()
-    return [*kept_seeds(name, folder), *(choose.getrandbits(32) for _ in range(new))]
+    return [*kept_seeds(name, folder), *(new_seed() for _ in range(new))]
+
+
+def new_seed() -> int:
+    """Return a seed that nobody chose."""
+    return random.SystemRandom().getrandbits(32)
 
 
 def kept_seeds(name: str, folder: Path = SEEDS) -> list[int]:

@@ -111,7 +111,7 @@ class Tally:
     What happened, over any number of histories.
 
     Attributes:
-        steps: how many.
+        steps: how many; those that found nothing to do are not counted.
         sometimes: how often what should happen now and then has happened.
     """
 
@@ -167,7 +167,6 @@ def simulate(store: SimulatedStore, choose: random.Random, steps: int, tally: Ta
     history = _History(store, choose, tally)
     for number in range(1, steps + 1):
         step = choose.choices(_STEPS, _WEIGHTS)[0]
-        tally.steps += 1
         try:
             step(history)
             if number == steps:
@@ -192,6 +191,7 @@ class _History:
     def __init__(self, store: SimulatedStore, choose: random.Random, tally: Tally) -> None:
         self.store = store
         self.choose = choose
+        self.tally = tally
         self.count = tally.sometimes
         self.runs: dict[str, Run] = {}
         self.workers: list[Worker] = []
@@ -458,10 +458,12 @@ class _History:
     # ---------------------------------------------------------------------------- time passes, leases run out
 
     def wait(self) -> None:
+        self.tally.steps += 1
         self.store.clock.advance(seconds=self.choose.choice(SECONDS))
 
     def look_for_lost(self) -> None:
         """A server looks which runs are lost; it, or another, takes them away later."""
+        self.tally.steps += 1
         found = self.store.database.read(partial(lost_runs, timings=TIMINGS))
         lost = [run.id for run in self.runs.values() if run.is_lost(self.now, TIMINGS)]
         if found != sorted(lost):
@@ -560,6 +562,7 @@ class _History:
 
     def _attempt(self, work: Callable[..., Any], *args: Any) -> _Answer:
         """Do work of the store, which may die at a point of it."""
+        self.tally.steps += 1
         crash = self.choose.choice(POINTS) if self.choose.randrange(CRASHES_ONE_IN) == 0 else ""
         point = armed(Failpoint(crash, Action.RAISE)) if crash else nullcontext()
         try:
