@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 __all__ = ["AnchoredClock"]
 
 _SLEW = 500e-6  # so many seconds a second it may run quicker or slower than time passes
+_JUMP = timedelta(seconds=2)  # from here on the clock was set, and is not merely wrong
 
 
 def _since_boot() -> float:
@@ -51,6 +52,7 @@ class AnchoredClock:
             return datetime.fromtimestamp(self._shown, UTC)
 
     @property
-    def jump(self) -> timedelta:
-        """By how much the machine's clock is ahead of this one."""
-        return timedelta(seconds=self._wall() - self().timestamp())
+    def wall_ahead(self) -> timedelta:
+        """By how much the machine's clock was set ahead of this one; 0 for what is only wrong."""
+        ahead = timedelta(seconds=self._wall() - self().timestamp())
+        return ahead if abs(ahead) > _JUMP else timedelta(0)

@@ -12,7 +12,16 @@ from sqlalchemy.dialects import postgresql, sqlite
 from tenuto.server.store.sql import tables
 from tenuto.server.store.sql.database import Transaction
 
-__all__ = ["Recovered", "beat", "begin_server", "end_server", "extend_leases", "hold_service", "recover"]
+__all__ = [
+    "Recovered",
+    "beat",
+    "begin_server",
+    "end_server",
+    "extend_leases",
+    "hold_service",
+    "note_clock_jump",
+    "recover",
+]
 
 
 def hold_service(transaction: Transaction, name: str, owner: str, lease: timedelta) -> bool:
@@ -33,6 +42,19 @@ def hold_service(transaction: Transaction, name: str, owner: str, lease: timedel
         where=sa.or_(table.c.owner == owner, table.c.until < now),
     )
     return transaction.connection.execute(statement.returning(table.c.name)).first() is not None
+
+
+def note_clock_jump(transaction: Transaction, server_id: str) -> None:
+    """Note that somebody has set the clock of a server's machine."""
+    transaction.connection.execute(
+        sa.insert(tables.audit_event).values(
+            ts=transaction.now,
+            actor="server",
+            action="clock-jump",
+            object=server_id,
+            details={"seconds_ahead": transaction.wall_ahead.total_seconds()},
+        )
+    )
 
 
 def begin_server(transaction: Transaction) -> str:

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -132,7 +133,7 @@ class SqliteDatabase(Database):
         done: list[tuple[Future[Any], Any, Exception | None]] = []
         try:
             with self._engine.connect() as connection, connection.begin() as whole:
-                transaction = Transaction(connection, self._clock())
+                transaction = self._transaction(connection)
                 for work, future in group:
                     step = connection.begin_nested() if len(group) > 1 else whole
                     try:
@@ -166,11 +167,16 @@ class SqliteDatabase(Database):
         try:
             with self._readers.connect() as connection, connection.begin():
                 if self._readers is self._engine:
-                    return work(Transaction(connection, self._clock()))
+                    return work(self._transaction(connection))
                 with _limited(connection):
-                    return work(Transaction(connection, self._clock()))
+                    return work(self._transaction(connection))
         except sa.exc.OperationalError as error:
             raise _unavailable(error) from error
+
+    def _transaction(self, connection: sa.Connection) -> Transaction:
+        # Clocks that tests set have no other beside them.
+        wall_ahead: timedelta = getattr(self._clock, "wall_ahead", timedelta(0))
+        return Transaction(connection, self._clock(), wall_ahead)
 
     def close(self) -> None:
         if self._thread is not None:
