@@ -27,8 +27,8 @@ logger = logging.getLogger("tenuto.server")
 
 # So many runs are made in one transaction: others write between them.
 _GROUP = 50
-# By so much the clock on the wall moves before what waits follows it: it moves slowly for long, as what it was
-# set by is made up for. That somebody has set it is worth a line.
+# By so much the clock on the wall moves before what waits follows it: it moves slowly for long, as what it
+# was set by is made up for. That somebody has set it is worth a line.
 _MOVED, _SET = timedelta(seconds=1), timedelta(seconds=2)
 _DAY = timedelta(days=1)
 

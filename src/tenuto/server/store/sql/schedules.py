@@ -227,8 +227,9 @@ def follow_wall(transaction: Transaction) -> int:
     Somebody has set the clock of the machine: times of schedules mean what it shows, and leases, which end by
     the server's own clock, do not move.
     """
+    # What was to start at once is still to: it was due when it came to its state.
     waiting = sa.select(_RUN.c.id, _RUN.c.due, _RUN.c.scheduled_start_time).where(
-        *_WAITS, _RUN.c.due > transaction.now
+        *_WAITS, _RUN.c.due != _RUN.c.state_time
     )
     moved = [
         (run_id, planned - transaction.wall_ahead)
@@ -249,13 +250,16 @@ def get_schedule(transaction: Transaction, group_id: str, *, is_locked: bool = F
     Return the schedule of a flow.
 
     Args:
-        is_locked: until the end of the transaction nobody makes runs of it.
+        is_locked: until the end of the transaction nobody makes runs of it, or gives the flow another one.
 
     Raises:
         NotFound: when it has none.
     """
     query = sa.select(_SCHEDULE).where(_SCHEDULE.c.flow_group_id == group_id)
     if is_locked:
+        # First the flow, as everybody does: it may have no schedule whose row could be locked.
+        of_flow = sa.select(_GROUP.c.id).where(_GROUP.c.id == group_id).with_for_update()
+        transaction.connection.execute(of_flow).first()
         query = query.with_for_update()
     row = transaction.connection.execute(query).mappings().first()
     if row is None:
@@ -402,19 +406,13 @@ def _switch_off(transaction: Transaction, known: Mapping[str, Any], reason: str)
     announce(transaction, "schedule", known["flow_group_id"])
 
 
-def _lock_group(transaction: Transaction, group_id: str) -> None:
-    """Let nobody else change the schedule of a flow, also where it has none whose row could be locked."""
-    transaction.connection.execute(
-        sa.select(_GROUP.c.id).where(_GROUP.c.id == group_id).with_for_update()
-    ).first()
-
-
 def _remove(transaction: Transaction, group_id: str) -> None:
-    _lock_group(transaction, group_id)
-    query = sa.select(_SCHEDULE.c.id).where(_SCHEDULE.c.flow_group_id == group_id).with_for_update()
-    for schedule_id in transaction.connection.execute(query).scalars().all():
-        _remove_runs(transaction, schedule_id)
-        transaction.connection.execute(sa.delete(_SCHEDULE).where(_SCHEDULE.c.id == schedule_id))
+    try:
+        known = get_schedule(transaction, group_id, is_locked=True)
+    except NotFound:
+        return
+    _remove_runs(transaction, known["id"])
+    transaction.connection.execute(sa.delete(_SCHEDULE).where(_SCHEDULE.c.id == known["id"]))
 
 
 def _remove_runs(transaction: Transaction, schedule_id: str) -> None:
