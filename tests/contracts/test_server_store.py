@@ -421,9 +421,11 @@ def test_a_run_that_cannot_be_rescued_keeps_no_other_lost(server: Server, clock:
     with engine_of(server).begin() as connection:
         run = metadata.tables["flow_run"]
         connection.execute(sa.update(run).where(run.c.id == poisoned).values(state="Nonsense"))
+    server_id = server.database.write(begin_server)
+    rescue = RescueService(server.database, TIMINGS, server_id, passed=lambda: clock.now.timestamp())
     clock.advance(seconds=91)
 
-    assert RescueService(server.database, TIMINGS, server.database.write(begin_server)).run_once() == 1
+    assert rescue.run_once() == 1
 
     assert state_of(server, healthy) == "Scheduled"
 
