@@ -23,12 +23,21 @@ from tenuto.schedules.clocks import CronClock, IntervalClock
 from tenuto.schedules.schedules import Schedule
 from tenuto.serialization.schedule import schedule_to_dict
 from tenuto.server.domain.horizon import clock_key
+from tenuto.server.services.rescue import RescueService
 from tenuto.server.services.scheduler import SchedulerService
 from tenuto.server.store.sql import flows, schedules, tables
 from tenuto.server.store.sql.database import Database, StoreUnavailable
 from tenuto.server.store.sql.postgresql import PostgresqlDatabase
 from tenuto.server.store.sql.services import begin_server
-from tests.contracts.server_stores import TIMINGS, Clock, Server, migrated_template, sqlite_store
+from tests.contracts.server_stores import (
+    TIMINGS,
+    Clock,
+    Server,
+    batch_of,
+    migrated_template,
+    run_state,
+    sqlite_store,
+)
 from tests.fakes.postgres import PostgresServer
 from tests.fault.harness.figures import figure
 
@@ -245,3 +254,46 @@ def _live_until(world: World, schedulers: Schedulers, end: datetime, rng: random
     world.set_ahead(timedelta(0))
     clock.now = max(clock.now, end)
     schedulers.turn(is_quiet=True)
+
+
+# ---------------------------------------------------------------------------------------- clocks that are set
+
+# Seconds by which the clock of the machine is set, one after the other.
+JUMPS = (5, -5, 3600, -3600, -3600, 3600, 365 * 86400, -365 * 86400, -365 * 86400, 365 * 86400, 5, 3600)
+
+
+def test_clock_that_is_set_runs_nothing_twice_skips_nothing_and_ends_no_lease_early(world: World) -> None:
+    # I-18
+    server, clock = world.server, world.server.clock
+    passed, begin, ahead, early = 0.0, clock.now, timedelta(0), 0
+    daily = Schedule([CronClock("0 0 * * *")])
+    schedule_id = _begin(world, begin, daily)
+    server_id = server.database.write(begin_server)
+    rescue = RescueService(server.database, TIMINGS, server_id, lambda: passed)
+    scheduler = SchedulerService(server.database, TIMINGS, server_id)
+    server.new_run()
+    (grant,) = server.claim()
+    server.send(grant.run["id"], grant.token, batch_of(grant.epoch, 1, run_state("Running")))
+    walls = [begin]
+    for jump in (*JUMPS, 0):
+        ahead += timedelta(seconds=jump)
+        world.set_ahead(ahead)
+        for _ in range(6):
+            clock.advance(seconds=TIMINGS.sweep.total_seconds())
+            passed += TIMINGS.sweep.total_seconds()
+            early += rescue.run_once()
+            server.heartbeat(grant)
+            scheduler.run_once()
+            walls.append(world.wall)
+    wanted, found = expected_slots(daily, begin, max(walls)), slots_of(server, schedule_id)
+    skipped, double = len(wanted - found.keys()), sum(found.values()) - len(found)
+    figure(
+        "clockjump",
+        store=world.name,
+        slots=len(wanted),
+        double=double,
+        skipped=skipped,
+        early_expiry=early,
+        faults=world.jumps,
+    )
+    assert (double, skipped, early) == (0, 0, 0)
