@@ -24,13 +24,22 @@ TIMINGS = Timings()
 
 
 class Clock:
-    """A clock that tests set."""
+    """
+    A clock that tests set.
+
+    Attributes:
+        ahead: of it, by so much, is the clock on the wall.
+    """
 
     def __init__(self) -> None:
         self.now = datetime(2026, 3, 1, 12, tzinfo=UTC)
+        self.ahead = timedelta(0)
 
     def __call__(self) -> datetime:
         return self.now
+
+    def wall_ahead(self) -> timedelta:
+        return self.ahead
 
     def advance(self, **units: float) -> None:
         self.now += timedelta(**units)
@@ -40,7 +49,7 @@ class Clock:
 def sqlite_store(folder: Path, clock: Clock) -> Iterator[Database]:
     """Give a migrated SQLite database in a file."""
     (folder / "store.db").write_bytes(migrated_file())
-    database = SqliteDatabase(folder / "store.db", clock)
+    database = SqliteDatabase(folder / "store.db", clock, wall_ahead=clock.wall_ahead)
     try:
         yield database
     finally:

@@ -14,11 +14,9 @@ from alembic.runtime.migration import MigrationContext
 
 from tenuto._base.ids import task_run_id
 from tenuto.journal.event import decode_json
-from tenuto.server.domain.timings import Timings
 from tenuto.server.services.rescue import RescueService
 from tenuto.server.services.running import forget_old_notices
-from tenuto.server.services.scheduler import SchedulerService
-from tenuto.server.store.sql import claims, feed, flow_runs, ingest, leases, logs, runs, schedules, schema
+from tenuto.server.store.sql import claims, feed, flow_runs, ingest, leases, logs, runs, schema
 from tenuto.server.store.sql.database import Transaction
 from tenuto.server.store.sql.pages import PageRequest
 from tenuto.server.store.sql.postgresql import PostgresqlDatabase
@@ -39,21 +37,6 @@ from tests.contracts.server_stores import (
     task_state,
 )
 from tests.fakes.postgres import PostgresServer
-
-MINUTELY = {
-    "type": "Schedule",
-    "clocks": [
-        {
-            "type": "CronClock",
-            "cron": "* * * * *",
-            "day_or": True,
-            "start_date": None,
-            "end_date": None,
-            "parameter_defaults": {},
-            "labels": None,
-        }
-    ],
-}
 
 
 @pytest.fixture
@@ -438,9 +421,11 @@ def test_a_run_that_cannot_be_rescued_keeps_no_other_lost(server: Server, clock:
     with engine_of(server).begin() as connection:
         run = metadata.tables["flow_run"]
         connection.execute(sa.update(run).where(run.c.id == poisoned).values(state="Nonsense"))
+    server_id = server.database.write(begin_server)
+    rescue = RescueService(server.database, TIMINGS, server_id, passed=lambda: clock.now.timestamp())
     clock.advance(seconds=91)
 
-    assert RescueService(server.database, TIMINGS, server.database.write(begin_server)).run_once() == 1
+    assert rescue.run_once() == 1
 
     assert state_of(server, healthy) == "Scheduled"
 
@@ -572,78 +557,6 @@ def test_what_was_dropped_from_the_feed_is_noticed_by_who_comes_back(server: Ser
 
     assert server.database.read(feed.feed_begin) > place
     assert server.database.write(forget_old_notices) == 0
-
-
-# -------------------------------------------------------------------------------------------------- schedules
-
-
-def all_runs(server: Server) -> list[dict[str, Any]]:
-    request = PageRequest(limit=200)
-    page = server.database.read(
-        partial(flow_runs.list_flow_runs, wanted=flow_runs.RunFilter(auto_scheduled=True), request=request)
-    )
-    return page.rows
-
-
-def test_each_time_of_a_schedule_has_one_run_with_several_servers(server: Server, clock: Clock) -> None:
-    # I-7
-    server.database.write(
-        partial(schedules.set_schedule, group_id=server.group_id, described=MINUTELY, is_own=True)
-    )
-    ids = [server.database.write(begin_server) for _ in range(2)]
-    services = [SchedulerService(server.database, Timings(), server_id) for server_id in ids]
-
-    for _ in range(3):
-        for service in services:
-            service.run_once()
-        clock.advance(seconds=31)
-
-    times = [run["due"] for run in all_runs(server)]
-    assert len(times) == len(set(times)) == 21
-
-
-def test_a_schedule_that_is_switched_off_takes_its_unstarted_runs_with_it(server: Server) -> None:
-    # R-BE-64
-    server.database.write(
-        partial(schedules.set_schedule, group_id=server.group_id, described=MINUTELY, is_own=True)
-    )
-    SchedulerService(server.database, Timings(), server.database.write(begin_server)).run_once()
-    assert all_runs(server)
-
-    server.database.write(partial(schedules.switch_schedule, group_id=server.group_id, active=False))
-
-    assert all_runs(server) == []
-
-
-def test_of_runs_that_were_missed_the_latest_is_run(server: Server, clock: Clock) -> None:
-    # R-BE-71
-    server.database.write(
-        partial(schedules.set_schedule, group_id=server.group_id, described=MINUTELY, is_own=True)
-    )
-    service = SchedulerService(server.database, Timings(), server.database.write(begin_server))
-    service.run_once()
-    clock.advance(hours=1)
-    service.run_once()
-
-    waiting = [run for run in all_runs(server) if run["state"] == "Scheduled" and run["due"] <= clock.now]
-    gone = [run for run in all_runs(server) if run["cause"] == "missed-window"]
-    assert gone
-    assert all(clock.now - run["due"] <= timedelta(seconds=300) for run in waiting)
-    assert len(gone) + len(waiting) == 60
-
-
-def test_a_schedule_that_cannot_be_read_is_switched_off_and_the_others_go_on(server: Server) -> None:
-    # S-26
-    server.database.write(
-        partial(schedules.set_schedule, group_id=server.group_id, described={"type": "?"}, is_own=True)
-    )
-    service = SchedulerService(server.database, Timings(), server.database.write(begin_server))
-
-    assert service.run_once() == 0
-
-    known = server.database.read(partial(schedules.get_schedule, group_id=server.group_id))
-    assert not known["active"]
-    assert known["reason"]
 
 
 def test_events_of_the_store_are_what_the_worker_sent(server: Server) -> None:

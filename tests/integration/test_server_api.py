@@ -17,6 +17,8 @@ import urllib3
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
+from tenuto.schedules.schedules import CronSchedule
+from tenuto.serialization.schedule import schedule_to_dict
 from tenuto.server.api.routing import Route, all_routes
 from tenuto.server.app import make_app
 from tenuto.server.domain.access import ROLES, Permission, Role
@@ -228,6 +230,34 @@ def test_registering_the_same_flow_makes_no_version_when_asked_so(api: Api, flow
     assert (changed.json()["version"], changed.json()["archived_ids"]) == (2, [flow["id"]])
     archived = api("POST", "/flow-runs", {"flow_id": flow["id"], "parameters": {"n": 1}})
     assert (slug_of(archived), archived.json()["current_flow_id"]) == ("archived", changed.json()["id"])
+
+
+@pytest.mark.parametrize(
+    "settings", [{"overlap": "never"}, {"max_concurrent_runs": -1}, {"catchup": ["all"]}]
+)
+def test_settings_of_a_flow_that_mean_nothing_are_refused(
+    api: Api, flow: dict[str, Any], settings: dict[str, Any]
+) -> None:
+    # R-BE-72
+    path = f"/flow-groups/{flow['flow_group_id']}"
+    assert api("PATCH", path, {"settings": {"overlap": "skip"}}).status == 200
+
+    refused = api("PATCH", path, {"settings": settings})
+
+    assert (refused.status, slug_of(refused)) == (422, "invalid-request")
+    assert next(iter(settings)) in refused.json()["detail"]
+    assert api("GET", path).json()["settings"] == {"overlap": "skip"}
+
+
+def test_jitter_that_means_nothing_is_refused(api: Api, flow: dict[str, Any]) -> None:
+    # R-BE-73
+    described = schedule_to_dict(CronSchedule("0 9 * * *"))
+    described["clocks"][0]["jitter_seconds"] = -1
+
+    refused = api("PUT", f"/flow-groups/{flow['flow_group_id']}/schedule", {"described": described})
+
+    assert (refused.status, slug_of(refused)) == (422, "invalid-request")
+    assert "jitter" in refused.json()["detail"]
 
 
 def test_pages_go_on_after_the_last_row_whatever_was_added(api: Api, flow: dict[str, Any]) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 __all__ = ["AnchoredClock"]
 
 _SLEW = 500e-6  # so many seconds a second it may run quicker or slower than time passes
+_JUMP = timedelta(seconds=2)  # from here on the clock was set, and is not merely wrong
 
 
 def _since_boot() -> float:
@@ -49,3 +50,8 @@ class AnchoredClock:
             self._shown = shown + min(max(self._wall() - shown, -most), most)
             self._at = at
             return datetime.fromtimestamp(self._shown, UTC)
+
+    def wall_ahead(self) -> timedelta:
+        """Return by how much the machine's clock was set ahead of this one; 0 where it is merely wrong."""
+        ahead = timedelta(seconds=self._wall() - self().timestamp())
+        return ahead if abs(ahead) > _JUMP else timedelta(0)

@@ -263,11 +263,11 @@ class Run:
         self.tell("Scheduled")
         self.due = now
 
-    def extended(self, by: timedelta) -> None:
+    def extended(self, by: timedelta, now: datetime, timings: Timings) -> None:
         if self.lease_until is not None:
-            self.lease_until += by
+            self.lease_until = min(self.lease_until + by, now + timings.lease + timings.grace)
         if self.submit_until is not None:
-            self.submit_until += by
+            self.submit_until = min(self.submit_until + by, now + timings.submit)
 
     def tell(self, state: str, slug: str = "") -> None:
         """Add an event of the server."""

@@ -31,6 +31,7 @@ from tenuto._base.failpoints import Action, Failpoint, FailpointReached, armed
 from tenuto.journal.event import Event, Header, Kind, encode_json
 from tenuto.journal.states import FINAL_STATES
 from tenuto.schedules.clocks import ClockEvent
+from tenuto.server.domain.horizon import Slot
 from tenuto.server.domain.timings import Timings
 from tenuto.server.store.sql import flows, tables
 from tenuto.server.store.sql.adoption import Adopted, adopt
@@ -135,7 +136,11 @@ class SimulatedStore:
         registered = database.write(partial(flows.register, new=new))
         self.flow_id, group_id = registered.flow_id, registered.flow_group_id
         self.schedule = ActiveSchedule(self.flow_id, group_id, {}, START)
-        values = {"id": self.schedule.id, "flow_group_id": group_id, "created": START, "updated": START}
+        values = {"id": self.schedule.id, "flow_group_id": group_id, "since": START}
+        values |= {"created": START, "updated": START}
+        # What becomes of runs that were missed is not the simulation's question.
+        settings: dict[str, Any] = {"settings": {"catchup": "all"}}
+        database.write(partial(flows.update_group, group_id=group_id, values=settings))
         database.write(lambda transaction: transaction.connection.execute(_NEW_SCHEDULE, values))
 
     def empty(self) -> None:
@@ -274,7 +279,9 @@ class _History:
         """One of two schedulers makes the runs of some times, which the other may have made."""
         first, count = self.choose.randrange(6), self.choose.randint(1, 2)
         times = [FIRST_TIME + timedelta(minutes=number) for number in range(first, first + count)]
-        answer = self._attempt(make_runs, self.store.schedule, [ClockEvent(time) for time in times])
+        answer = self._attempt(
+            make_runs, self.store.schedule, [Slot("", time, time, ClockEvent(time)) for time in times]
+        )
         new = [time for time in times if time not in self.slots]
         if not self._expect(answer, None, "make_runs"):
             return
@@ -490,9 +497,9 @@ class _History:
         """A server slept for so long, or none was there."""
         gap = timedelta(seconds=self.choose.choice((31, 300)))
         self.store.clock.now += gap
-        if self._expect(self._attempt(extend_leases, gap), None, "extend_leases"):
+        if self._expect(self._attempt(extend_leases, gap, TIMINGS), None, "extend_leases"):
             for run in self.runs.values():
-                run.extended(gap)
+                run.extended(gap, self.now, TIMINGS)
         self._compare(self.runs.values())
 
     # ------------------------------------------------------------------------------------------ people decide

@@ -14,6 +14,7 @@ from tenuto.server.api.problems import Problem
 from tenuto.server.api.requests import PageOf, PathId, StoreOf
 from tenuto.server.api.routing import asks, new_router
 from tenuto.server.domain.access import Permission
+from tenuto.server.domain.group_settings import check_settings
 from tenuto.server.store.sql import flows, schedules
 from tenuto.server.store.sql.database import Transaction
 
@@ -74,6 +75,7 @@ def get_group(store: StoreOf, id: PathId) -> Any:
 def change_group(store: StoreOf, id: PathId, body: GroupChange) -> Any:
     """Change what holds for all versions of a flow."""
     changed = body.model_dump(exclude_none=True)
+    check_settings(body.settings or {})
     if changed:
         store.write(lambda tx: flows.update_group(tx, id, changed))
     return store.read(lambda tx: flows.get_group(tx, id))
@@ -104,6 +106,8 @@ def register(store: StoreOf, body: NewFlow, response: Response) -> Any:
         **given,
     )
     described = body.serialized_flow.get("schedule")
+    if not isinstance(described, dict | None):
+        raise Problem(422, "invalid-request", "The schedule of the serialized flow is no object.")
     found, (is_active, reason) = store.write(
         lambda tx: _register(tx, new, described, body.set_schedule_active)
     )
@@ -129,7 +133,10 @@ def _register(
 ) -> tuple[flows.Registered, tuple[bool, str]]:
     """Register a flow and have it follow its schedule, together or not at all."""
     found = flows.register(transaction, new)
-    return found, schedules.follow_code(transaction, found.flow_group_id, described, active)
+    followed = schedules.follow_code(
+        transaction, found.flow_group_id, described, active, is_new_version=found.created
+    )
+    return found, followed
 
 
 @versions.get("/{id}", response_model=FlowOut, **asks(Permission.READ))

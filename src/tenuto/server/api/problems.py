@@ -14,6 +14,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from tenuto.exceptions import PrefectException
+from tenuto.server.domain.group_settings import BadSettings
 from tenuto.server.domain.new_runs import MissingParameters, UnknownParameters
 from tenuto.server.store.sql.database import StoreUnavailable
 from tenuto.server.store.sql.flows import AlreadyExists, NotFound
@@ -86,7 +87,7 @@ def problem_of(error: Exception) -> Problem | None:
             return Problem(409, "already-exists", text, id=error.id)
         case MissingParameters():
             return Problem(422, "missing-parameters", text, names=error.names)
-        case BadQuery() | UnknownParameters() | BadTarget():
+        case BadQuery() | UnknownParameters() | BadTarget() | BadSettings():
             return Problem(422, "invalid-request", text)
         case LeaseHeld():
             return Problem(409, "illegal-transition", text)

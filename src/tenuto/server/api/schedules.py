@@ -15,6 +15,7 @@ from tenuto.server.api.problems import Problem
 from tenuto.server.api.requests import PathId, StoreOf
 from tenuto.server.api.routing import asks, new_router
 from tenuto.server.domain.access import Permission
+from tenuto.server.domain.horizon import jitters_of
 from tenuto.server.store.sql import flows, schedules
 
 __all__ = ["groups", "router"]
@@ -114,8 +115,9 @@ def preview(body: Preview) -> Any:
 
 def _read(described: dict[str, Any]) -> Schedule:
     try:
+        jitters_of(described)
         return schedule_from_dict(described)
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise Problem(422, "invalid-request", f"The schedule cannot be read: {error}") from error
 
 

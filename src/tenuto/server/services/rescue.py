@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
+from typing import NamedTuple
 
 from tenuto.server.domain.timings import Timings
 from tenuto.server.store.sql.database import Database, StoreUnavailable
@@ -20,15 +21,22 @@ logger = logging.getLogger("tenuto.server")
 _GROUP = 100
 
 
+class _Turn(NamedTuple):
+    """When a turn was, by the time that has passed and by the clock of the database."""
+
+    passed: timedelta
+    now: datetime
+
+
 class RescueService:
     """
-    Looks for leases that have run out.
+    Looks for leases that have run out, from the time of one lease after its start on.
 
     Args:
         database: of the runs.
         timings: of the leases.
         server_id: of this server.
-        passed: seconds, which go on while the machine sleeps.
+        passed: seconds that only ever grow.
     """
 
     def __init__(
@@ -42,20 +50,24 @@ class RescueService:
         self._timings = timings
         self._server_id = server_id
         self._passed = passed
-        self._last: float | None = None
+        self._begun = self._now_passed()
+        self._last: _Turn | None = None
 
     def run_once(self) -> int:
         """Take all lost runs away; return how many there were."""
         timings = self._timings
-        if not self._database.write(
-            partial(hold_service, name="rescue", owner=self._server_id, lease=timings.service_lease)
-        ):
-            self._last = None
+        hold = partial(hold_service, name="rescue", owner=self._server_id, lease=timings.service_lease)
+        has_it = self._database.write(hold)
+        turn = _Turn(self._now_passed(), self._database.read(lambda transaction: transaction.now))
+        before, self._last = self._last, turn
+        if not has_it or self._has_slept(before, turn):
             return 0
-        if self._is_late():
-            # This server slept, or was stopped: heartbeats found nobody to take them.
-            return 0
+        if turn.passed < self._begun + timings.lease:
+            return 0  # Heartbeats that found no server come first.
         return sum(self._rescue(run_id) for run_id in self._lost())
+
+    def _now_passed(self) -> timedelta:
+        return timedelta(seconds=self._passed())
 
     def _lost(self) -> Iterator[str]:
         after = ""
@@ -77,14 +89,20 @@ class RescueService:
             logger.warning("Flow run %s lost its worker.", run_id)
         return is_lost
 
-    def _is_late(self) -> bool:
-        """Say whether this turn comes so late that leases must be extended first; extend them."""
-        now, last = self._passed(), self._last
-        self._last = now
-        if last is None:
+    def _has_slept(self, before: _Turn | None, turn: _Turn) -> bool:
+        """
+        Say whether leases must be extended before any of them can be judged; extend them (reliability 3.14).
+
+        This server was stopped, or its machine slept, and heartbeats found nobody to take them; or somebody
+        has set the clock by which leases are judged, that of the database.
+        """
+        if before is None:
             return False
-        gap = now - last - self._timings.sweep.total_seconds()
-        if gap <= self._timings.margin.total_seconds():
+        timings, passed = self._timings, turn.passed - before.passed
+        late = max(passed - timings.sweep, timedelta(0))
+        jump = turn.now - before.now - passed
+        if late + abs(jump) <= timings.margin:
             return False
-        self._database.write(partial(extend_leases, by=timedelta(seconds=gap)))
+        by = late + max(jump, timedelta(0))
+        self._database.write(partial(extend_leases, by=by, timings=timings))
         return True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -10,17 +9,16 @@ from functools import partial
 
 from tenuto.server.domain.timings import Timings
 from tenuto.server.services.loop import Service
+from tenuto.server.services.recovery import recover
 from tenuto.server.services.rescue import RescueService
 from tenuto.server.services.scheduler import SchedulerService
 from tenuto.server.store.sql.database import Database, Transaction
 from tenuto.server.store.sql.feed import trim
-from tenuto.server.store.sql.services import Recovered, beat, begin_server, end_server, recover
+from tenuto.server.store.sql.services import beat, end_server
 
 __all__ = ["running_services"]
 
 _FEED_AGE = timedelta(hours=1)
-
-logger = logging.getLogger("tenuto.server")
 
 
 @contextmanager
@@ -32,13 +30,7 @@ def running_services(database: Database, timings: Timings) -> Iterator[list[Serv
         database: with the schema of this program.
         timings: of the protocol.
     """
-    server_id, found = database.write(partial(_begin, timings=timings))
-    if found.extended:
-        logger.info(
-            "No server was there for %.0f s: %d leases were extended.",
-            found.downtime.total_seconds(),
-            found.extended,
-        )
+    server_id = recover(database, timings)
     rescue = RescueService(database, timings, server_id)
     services = [
         Service("beat", timings.schedule, lambda: database.write(partial(beat, server_id=server_id))),
@@ -59,9 +51,3 @@ def running_services(database: Database, timings: Timings) -> Iterator[list[Serv
 def forget_old_notices(transaction: Transaction) -> int:
     """Drop from the feed what nobody comes back for any more; who does is told to fetch all anew."""
     return trim(transaction, transaction.now - _FEED_AGE)
-
-
-def _begin(transaction: Transaction, timings: Timings) -> tuple[str, Recovered]:
-    """Say that a server is alive, and make up for the time before, in one transaction."""
-    server_id = begin_server(transaction)
-    return server_id, recover(transaction, server_id, timings)

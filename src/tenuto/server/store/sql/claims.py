@@ -10,11 +10,14 @@ from typing import Any
 import sqlalchemy as sa
 
 from tenuto._base.failpoints import failpoint
+from tenuto.server.domain.group_settings import GroupSettings
 from tenuto.server.domain.labels import covers, labels_of_queue
+from tenuto.server.domain.overlap import Admission, admit
 from tenuto.server.domain.timings import Timings
 from tenuto.server.store.sql import tables
 from tenuto.server.store.sql.database import Transaction
 from tenuto.server.store.sql.leases import new_token, token_digest
+from tenuto.server.store.sql.runs import cancel
 from tenuto.server.store.sql.stream import RunStream
 
 __all__ = ["Claim", "Claimant", "claim", "due_queues"]
@@ -79,26 +82,96 @@ def claim(transaction: Transaction, claimant: Claimant, limit: int, timings: Tim
     """
     Hand out up to `limit` due runs, each with a lease of its own.
 
-    PostgreSQL skips runs that another claim has locked, and locks no more than `limit`; SQLite has one
-    writer.
+    PostgreSQL skips runs that another claim has locked, and locks no more than `limit` at a time; SQLite has
+    one writer. Runs of flows that let no more of them run are passed over, dropped, or take the place of
+    others (R-BE-72).
     """
     queues = queues_for(due_queues(transaction), claimant)
     wanted = _room(transaction, claimant, limit) if queues else 0
-    if wanted <= 0:
-        return []
-    run = tables.flow_run
+    granted: list[Claim] = []
+    full: set[str] = set()
+    while wanted > len(granted):
+        due = _due(transaction, queues, wanted - len(granted), full)
+        failpoint("claim.before_update")
+        new = [_grant(run, claimant, timings) for run, settings in due if _is_admitted(run, settings, full)]
+        failpoint("claim.after_update")
+        granted += new
+        if len(new) == len(due):
+            break  # Nobody was passed over, so that nobody waits behind.
+    return granted
+
+
+def _due(
+    transaction: Transaction, queues: Collection[str], limit: int, full: Collection[str]
+) -> list[tuple[RunStream, GroupSettings]]:
+    """Return due runs, locked, with the settings of their flows; but those of flows that are full."""
+    run, flow, group = tables.flow_run, tables.flow, tables.flow_group
     query = (
-        sa.select(run)
+        sa.select(run, flow.c.flow_group_id, group.c.settings)
+        .join(flow, flow.c.id == run.c.flow_id)
+        .join(group, group.c.id == flow.c.flow_group_id)
         .where(run.c.state == "Scheduled", run.c.queue.in_(queues), run.c.due <= transaction.now)
         .order_by(run.c.due, run.c.id)
-        .limit(wanted)
-        .with_for_update(skip_locked=True)
+        .limit(limit)
+        .with_for_update(skip_locked=True, of=run)
     )
+    if full:
+        query = query.where(flow.c.flow_group_id.not_in(full))
     rows = transaction.connection.execute(query).mappings().all()
-    failpoint("claim.before_update")
-    granted = [_grant(RunStream(transaction, dict(row)), claimant, timings) for row in rows]
-    failpoint("claim.after_update")
-    return granted
+    return [(RunStream(transaction, dict(row)), GroupSettings.read(row["settings"])) for row in rows]
+
+
+def _is_admitted(run: RunStream, settings: GroupSettings, full: set[str]) -> bool:
+    """
+    Say whether a run may start beside those of its flow that are under way; carry out what follows if not.
+
+    Args:
+        full: the flows that let no more runs start; this one is added where it is one of them.
+    """
+    at_once, group_id = settings.runs_at_once, run.row["flow_group_id"]
+    if not at_once:
+        return True
+    if group_id in full:
+        return False
+    # Of two agents that claim at once, the second must see what the first was granted. It does not wait for
+    # it, as it holds runs itself: it looks again in a second.
+    group = tables.flow_group
+    lock = sa.select(group.c.id).where(group.c.id == group_id).with_for_update(skip_locked=True)
+    if run.transaction.connection.execute(lock).first() is None:
+        full.add(group_id)
+        return False
+    under_way = _under_way(run.transaction, group_id)
+    decision = admit(
+        overlap=settings.overlap,
+        runs_at_once=at_once,
+        under_way=len(under_way),
+        is_scheduled=run.row["auto_scheduled"],
+    )
+    if decision is Admission.START:
+        return True
+    if decision is Admission.SKIP:
+        message = f"{len(under_way)} runs of its flow were under way, and their overlap is 'skip'."
+        run.run_state("Cancelled", cause="limit", message=message)
+        run.write()
+        return False
+    full.add(group_id)
+    if decision is Admission.REPLACE:
+        for run_id in under_way:
+            message = f"Run {run.row['name']} takes its place."
+            cancel(run.transaction, run_id, by="schedule", cause="limit", message=message)
+    return False
+
+
+def _under_way(transaction: Transaction, group_id: str) -> list[str]:
+    """Return the runs of a flow that somebody is at."""
+    run, flow = tables.flow_run, tables.flow
+    query = (
+        sa.select(run.c.id)
+        .join(flow, flow.c.id == run.c.flow_id)
+        .where(run.c.lease_until.is_not(None), flow.c.flow_group_id == group_id)
+        .order_by(run.c.id)
+    )
+    return list(transaction.connection.execute(query).scalars())
 
 
 def _room(transaction: Transaction, claimant: Claimant, limit: int) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 import sqlalchemy as sa
@@ -44,11 +44,18 @@ class Transaction:
 
     Attributes:
         connection: where its statements go.
-        now: the time that holds for all of it.
+        now: the time that holds for all of it: the one by which due times and leases are judged.
+        wall_ahead: by how much the clock on the wall, which schedules follow, is ahead of it.
     """
 
     connection: sa.Connection
     now: datetime
+    wall_ahead: timedelta = timedelta(0)
+
+    @property
+    def wall(self) -> datetime:
+        """The time that people see."""
+        return self.now + self.wall_ahead
 
     @property
     def is_postgresql(self) -> bool:

@@ -299,7 +299,7 @@ def release(
     run = open_run(transaction, run_id)
     check_lease(run, lease)
     end_lease(run)
-    start = due or transaction.now
+    start = transaction.now if due is None else due - transaction.wall_ahead
     for slug, index in run.load_tasks_in(_AT_WORK):
         run.task_state(slug, index, "Retrying", cause=cause, message=message)
     run.run_state("Scheduled", cause=cause, message=message)

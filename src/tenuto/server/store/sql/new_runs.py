@@ -103,7 +103,7 @@ def create_flow_run(transaction: Transaction, wanted: Wanted) -> Made:
     new = NewRun(
         id=wanted.id,
         flow_id=flow["id"],
-        due=wanted.scheduled_start_time or transaction.now,
+        due=wanted.scheduled_start_time or transaction.wall,
         name=wanted.name,
         parameters=given,
         context=wanted.context,

@@ -63,7 +63,8 @@ def open_database(settings: Settings) -> Iterator[Database]:
                 ensure_private_dir(path.parent)
             _refuse_network(path)
             stack.enter_context(_only_server(path))
-            database = SqliteDatabase(path, AnchoredClock(), settings.durability)
+            clock = AnchoredClock()
+            database = SqliteDatabase(path, clock, settings.durability, clock.wall_ahead)
         stack.callback(database.close)
         upgrade(database.engine)
         yield database

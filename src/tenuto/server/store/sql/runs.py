@@ -66,7 +66,8 @@ class NewRun:
     Attributes:
         flow_id: the version of the flow.
         id: of the run: work that is done again because nobody knows whether it was makes no second one.
-        due: when it may start, at the earliest.
+        due: when it may start, at the earliest, by the clock on the wall.
+        schedule_id, scheduled_for: the schedule that makes it, and the time of that.
         idempotency_key: of the request; one flow has one run of a key.
         rescue, rescues_left: the policy of the flow when its worker is lost.
     """
@@ -84,6 +85,7 @@ class NewRun:
     parent_flow_run_id: str | None = None
     parent_task_run_id: str | None = None
     schedule_id: str | None = None
+    scheduled_for: datetime | None = None
     rescue: str = "on"
     rescues_left: int = 3
 
@@ -106,9 +108,9 @@ def create_run(transaction: Transaction, new: NewRun) -> tuple[str, bool]:
         "flow_id": new.flow_id,
         "name": new.name or two_words(),
         "queue": queue_of(new.labels),
-        "due": new.due,
+        "due": new.due - transaction.wall_ahead,
         "scheduled_start_time": new.due,
-        "scheduled_for": new.due if new.schedule_id is not None else None,
+        "scheduled_for": new.scheduled_for,
         "auto_scheduled": new.schedule_id is not None,
         "schedule_id": new.schedule_id,
         "parameters": dict(new.parameters),
@@ -182,7 +184,15 @@ def _payload_digest(new: NewRun) -> bytes:
     return hashlib.sha256(_canonical.encode(_payload(new))).digest()
 
 
-def cancel(transaction: Transaction, run_id: str, *, by: str, message: str = "", force: bool = False) -> str:
+def cancel(
+    transaction: Transaction,
+    run_id: str,
+    *,
+    by: str,
+    cause: str = "cancelled-by-user",
+    message: str = "",
+    force: bool = False,
+) -> str:
     """
     Cancel a run; return its state then.
 
@@ -200,13 +210,13 @@ def cancel(transaction: Transaction, run_id: str, *, by: str, message: str = "",
         if run.state == "Cancelling":
             return run.state
         if run.state == "Running":
-            run.run_state("Cancelling", cause="cancelled-by-user", message=told, actor=by)
+            run.run_state("Cancelling", cause=cause, message=told, actor=by)
             run.set(cancel_at=transaction.now)
             run.write()
             return run.state
     end_lease(run)
-    end_tasks(run, "Cancelled", cause="cancelled-by-user", message=told)
-    run.run_state("Cancelled", cause="cancelled-by-user", message=told, actor=by)
+    end_tasks(run, "Cancelled", cause=cause, message=told)
+    run.run_state("Cancelled", cause=cause, message=told, actor=by)
     run.set(cancel_at=transaction.now)
     run.write()
     return run.state

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -46,10 +47,18 @@ class SqliteDatabase(Database):
         path: of the file; None: in memory, for one thread, without a writer thread.
         clock: gives the time of each transaction.
         durability: `full`: what is acknowledged outlives a power cut; `relaxed`: the end of this process.
+        wall_ahead: gives by how much the clock on the wall is ahead of that one.
     """
 
-    def __init__(self, path: Path | None, clock: Clock, durability: str = "full") -> None:
+    def __init__(
+        self,
+        path: Path | None,
+        clock: Clock,
+        durability: str = "full",
+        wall_ahead: Callable[[], timedelta] = timedelta,
+    ) -> None:
         self._clock = clock
+        self._wall_ahead = wall_ahead
         self._path = path
         self._synchronous = "FULL" if durability == "full" else "NORMAL"
         self._engine = self._make_engine(self._set_up_writer, StaticPool)
@@ -132,7 +141,7 @@ class SqliteDatabase(Database):
         done: list[tuple[Future[Any], Any, Exception | None]] = []
         try:
             with self._engine.connect() as connection, connection.begin() as whole:
-                transaction = Transaction(connection, self._clock())
+                transaction = self._transaction(connection)
                 for work, future in group:
                     step = connection.begin_nested() if len(group) > 1 else whole
                     try:
@@ -166,11 +175,14 @@ class SqliteDatabase(Database):
         try:
             with self._readers.connect() as connection, connection.begin():
                 if self._readers is self._engine:
-                    return work(Transaction(connection, self._clock()))
+                    return work(self._transaction(connection))
                 with _limited(connection):
-                    return work(Transaction(connection, self._clock()))
+                    return work(self._transaction(connection))
         except sa.exc.OperationalError as error:
             raise _unavailable(error) from error
+
+    def _transaction(self, connection: sa.Connection) -> Transaction:
+        return Transaction(connection, self._clock(), self._wall_ahead())
 
     def close(self) -> None:
         if self._thread is not None:

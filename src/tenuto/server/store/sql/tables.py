@@ -88,7 +88,7 @@ flow_group = sa.Table(
     _object("default_parameters"),
     _json("labels"),
     _json("run_config"),
-    # rescue, overlap, catch-up, runs at once, template of run names.
+    # See `tenuto.server.domain.group_settings`.
     _object("settings"),
     sa.Column("registration_key", sa.Text),
     *_times(),
@@ -130,6 +130,8 @@ schedule = sa.Table(
     _flag("active", default=True),
     # Why it is off, for people.
     _text("reason"),
+    # Up to then its times have runs, where no row of `scheduled_time` tells of a later one.
+    _moment("since", null=False),
     *_times(),
     sa.UniqueConstraint("flow_group_id"),
 )
@@ -142,6 +144,7 @@ scheduled_time = sa.Table(
     _moment("at", null=False),
     _id("run_id", null=True),
     sa.PrimaryKeyConstraint("schedule_id", "clock_key", "at"),
+    sa.Index("ix_scheduled_time_at", "schedule_id", "at"),
     sqlite_with_rowid=False,
 )
 

@@ -77,6 +77,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("schedule_id", "clock_key", "at", name=op.f("pk_scheduled_time")),
         sqlite_with_rowid=False,
     )
+    with op.batch_alter_table("scheduled_time", schema=None) as batch_op:
+        batch_op.create_index("ix_scheduled_time_at", ["schedule_id", "at"], unique=False)
+
     op.create_table(
         "server_beat",
         sa.Column("id", types.Id, nullable=False),
@@ -153,6 +156,7 @@ def upgrade() -> None:
         sa.Column("is_own", sa.Boolean(), server_default=sa.text("(false)"), nullable=False),
         sa.Column("active", sa.Boolean(), server_default=sa.text("(true)"), nullable=False),
         sa.Column("reason", sa.Text(), server_default="", nullable=False),
+        sa.Column("since", types.Moment(), nullable=False),
         sa.Column("created", types.Moment(), nullable=False),
         sa.Column("updated", types.Moment(), nullable=False),
         sa.ForeignKeyConstraint(
