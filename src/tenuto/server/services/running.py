@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
 
+from tenuto._base.failpoints import failpoint
 from tenuto.server.domain.timings import Timings
 from tenuto.server.services.loop import Service
 from tenuto.server.services.rescue import RescueService
@@ -64,4 +65,6 @@ def forget_old_notices(transaction: Transaction) -> int:
 def _begin(transaction: Transaction, timings: Timings) -> tuple[str, Recovered]:
     """Say that a server is alive, and make up for the time before, in one transaction."""
     server_id = begin_server(transaction)
-    return server_id, recover(transaction, server_id, timings)
+    found = recover(transaction, server_id, timings)
+    failpoint("recovery.before_commit")
+    return server_id, found
