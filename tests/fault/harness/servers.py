@@ -7,14 +7,14 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from tenuto._base.failpoints import Failpoint, armed
 from tenuto.client.configured import ServerAddress
@@ -34,8 +34,8 @@ DIVISOR = 20.0
 SECONDS_MAX = 120.0
 PR_SET_PDEATHSIG = 1
 # Children are forked off a process that has imported the server and has no threads.
-_PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload(
+_FORKED = multiprocessing.get_context("forkserver")
+_FORKED.set_forkserver_preload(
     [
         __name__,
         "tenuto.server.app",
@@ -47,6 +47,9 @@ _PROCESSES.set_forkserver_preload(
         "websockets.server",
     ]
 )
+
+
+_SPAWNED = multiprocessing.get_context("spawn")
 
 
 class ServerEnded(AssertionError):
@@ -61,9 +64,16 @@ class FaultServer:
         home: its home folder; by default its database is in it.
         database: the URL of a PostgreSQL database.
         divisor: of all constants of the protocol; may be set before a start.
+        env: variables that it is started with.
     """
 
-    def __init__(self, home: Path, database: str = "", divisor: float = DIVISOR) -> None:
+    def __init__(
+        self,
+        home: Path,
+        database: str = "",
+        divisor: float = DIVISOR,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.home = home
         self.divisor = divisor
@@ -72,6 +82,7 @@ class FaultServer:
         self._faults = home / "faults"
         self._port = free_port()
         self._database = database
+        self._env = env
         self._process: BaseProcess | None = None
         self._address: ServerAddress | None = None
 
@@ -89,12 +100,14 @@ class FaultServer:
             ServerEnded: when it ends before, a fail point's kill for instance.
         """
         assert self._process is None, "It runs already."
-        ready, said = _PROCESSES.Pipe(duplex=False)
-        self._process = _PROCESSES.Process(
-            target=_serve, args=(self.settings, points, self._faults, said), daemon=True
-        )
+        # What is in front of the C library has to be there when a program starts; a fork comes too late.
+        processes: Any = _FORKED if self._env is None else _SPAWNED
+        ready, said = processes.Pipe(duplex=False)
+        arguments = (self.settings, points, self._faults, said)
+        self._process = process = processes.Process(target=_serve, args=arguments, daemon=True)
         with ready:
-            self._process.start()
+            with _environment(self._env or {}):
+                process.start()
             said.close()
             try:
                 url, key = ready.recv()
@@ -175,6 +188,18 @@ class FaultServer:
             yield database
         finally:
             database.close()
+
+
+@contextmanager
+def _environment(added: Mapping[str, str]) -> Iterator[None]:
+    before = dict(os.environ)
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added.keys() - before.keys():
+            del os.environ[name]
+        os.environ.update(before)
 
 
 def _serve(settings: Settings, points: tuple[Failpoint, ...], faults: Path, said: Connection) -> None:

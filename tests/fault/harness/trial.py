@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any, Self
 
 import sqlalchemy as sa
@@ -16,6 +17,7 @@ from tests.fault.harness.stand_ins import Fleet, judge_ledger, register_flow
 __all__ = ["WORKERS", "Trial", "verdict"]
 
 WORKERS = 8
+SECONDS_MAX = 120.0
 
 
 class Trial:
@@ -41,13 +43,19 @@ class Trial:
     def __exit__(self, *exc: object) -> None:
         self.fleet.__exit__(*exc)
 
+    def wait_for(self, happened: Callable[[], bool]) -> None:
+        """Wait until something has happened."""
+        deadline = time.monotonic() + SECONDS_MAX
+        while not happened():
+            self.fleet.check()
+            assert time.monotonic() < deadline, f"It has not happened.\n{self.server.errors}"
+            time.sleep(0.001)
+
     def wait_for_events(self, more: int) -> None:
         """Wait until so many more events are acknowledged."""
         ledger = self.fleet.ledger
         wanted = ledger.events + more
-        while ledger.events < wanted:
-            self.fleet.check()
-            time.sleep(0.001)
+        self.wait_for(lambda: ledger.events >= wanted)
 
     def start_again(self) -> None:
         """Start the server, which has ended."""
