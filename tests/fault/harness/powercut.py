@@ -12,7 +12,6 @@ others. Linux with glibc, 64 bit. Shared mappings are not recorded; SQLite can d
 
 from __future__ import annotations
 
-import functools
 import os
 import random
 import shutil
@@ -24,14 +23,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.fault.harness.libraries import compiled
+
 __all__ = ["ACKS", "Cut", "Entry", "Recording", "record"]
 
 ACKS = "acks"
 SECTOR_BYTES = 512
 HEAD = struct.Struct("<cQQIHH")
-LIBRARY = Path(__file__).with_name("powercut.c")
-LIBRARY_FLAGS = ["-std=gnu11", "-O2", "-U_FORTIFY_SOURCE", "-shared", "-fPIC", "-pthread", "-Wall", "-Werror"]
-
 FATES = ["kept", "dropped", "torn"]
 
 
@@ -242,7 +240,7 @@ def record(
     with tempfile.TemporaryDirectory(prefix="tenuto-powercut-") as beside:
         path = Path(beside) / "record"
         added = {
-            "LD_PRELOAD": str(_library()),
+            "LD_PRELOAD": str(compiled("powercut")),
             "TENUTO_TEST_FOLDER": str(folder),
             "TENUTO_TEST_RECORD": str(path),
         }
@@ -281,17 +279,3 @@ def _entries(data: bytes) -> Iterator[Entry]:
             os.fsdecode(data[ends[1] : ends[2]]),
         )
         place = ends[2]
-
-
-@functools.cache
-def _library() -> Path:
-    """Compile the recorder, once a process."""
-    folder = tempfile.TemporaryDirectory(prefix="tenuto-powercut-")
-    _folders.append(folder)
-    path = Path(folder.name) / "powercut.so"
-    subprocess.run([os.environ.get("CC", "cc"), *LIBRARY_FLAGS, "-o", path, LIBRARY], check=True)
-    return path
-
-
-_folders: list[tempfile.TemporaryDirectory[str]] = []
-"""Keeps the library until this process ends."""

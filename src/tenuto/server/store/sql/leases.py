@@ -143,6 +143,7 @@ def heartbeat(transaction: Transaction, run_id: str, lease: Lease, timings: Timi
     if run.row["lease_until"] is not None or (run.row["is_local"] and run["end_time"] is None):
         run.set(lease_until=transaction.now + timings.lease)
         run.write()
+    failpoint("heartbeat.before_commit")
     return Beat(timings.lease.total_seconds(), commands_for(run), transaction.now)
 
 

@@ -6,6 +6,8 @@ A commit costs a sync of the disk, milliseconds; what waits meanwhile goes into 
 
 from __future__ import annotations
 
+import logging
+import os
 import queue
 import sqlite3
 import threading
@@ -22,16 +24,21 @@ from sqlalchemy.pool import QueuePool, StaticPool
 from tenuto._base.failpoints import failpoint
 from tenuto.server.store.sql.database import Clock, Database, StoreUnavailable, Transaction, Work
 from tenuto.server.store.sql.json import dump_json, load_json
+from tenuto.server.store.sql.reserve import Reserve
 
 __all__ = ["SqliteDatabase"]
 
 T = TypeVar("T")
+
+logger = logging.getLogger("tenuto.server")
 
 _GROUP_MAX = 200
 _READERS = 8
 _READ_SECONDS_MAX = 5.0
 _BUSY_SECONDS = 5
 _WAL_BYTES_MAX = 64 << 20
+_SHRINK_SECONDS = 5.0
+_EXIT_IO_ERROR = 74  # EX_IOERR of sysexits.h
 
 
 class _Job(NamedTuple):
@@ -67,7 +74,10 @@ class SqliteDatabase(Database):
         self._thread: threading.Thread | None = None
         self._closed = False
         self._closing = threading.Lock()
+        self._next_shrink = 0.0
         if path is not None:
+            self._reserve = Reserve(path)
+            self._wal = path.with_name(path.name + "-wal")
             self._thread = threading.Thread(target=self._work, daemon=True, name="tenuto-store")
             self._thread.start()
 
@@ -131,6 +141,7 @@ class SqliteDatabase(Database):
                     break
                 group.append(following)
             self._commit(group)
+            self._shrink_log()
 
     def _commit(self, group: list[_Job]) -> None:
         """
@@ -159,6 +170,8 @@ class SqliteDatabase(Database):
             failpoint("store.after_commit")
         except Exception as error:  # noqa: BLE001  # nothing of the group is stored; each is told
             told = _unavailable(error)
+            if isinstance(told, StoreUnavailable) and told.code == "disk-full" and self._path is not None:
+                self._reserve.drop()
             for _, future in group:
                 future.set_exception(told)
             return
@@ -168,6 +181,22 @@ class SqliteDatabase(Database):
             else:
                 future.set_exception(failed)
         self.on_commit()
+
+    def _shrink_log(self) -> None:
+        """
+        Empty the write-ahead log when readers have kept it from being emptied for long.
+
+        This waits for those that are reading, none of them longer than `_READ_SECONDS_MAX`; meanwhile work
+        queues up.
+        """
+        self._reserve.keep()
+        now = time.monotonic()
+        if now < self._next_shrink or not self._wal.exists() or self._wal.stat().st_size <= _WAL_BYTES_MAX:
+            return
+        self._next_shrink = now + _SHRINK_SECONDS
+        with self._engine.connect() as connection:
+            driver: Any = connection.connection.driver_connection
+            driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
 
     # ------------------------------------------------------------------------------------------------ reading
 
@@ -220,6 +249,13 @@ def _unavailable(error: Exception) -> Exception:
     if not isinstance(error, sa.exc.OperationalError):
         return error
     name = getattr(error.orig, "sqlite_errorname", "")
+    if name.startswith("SQLITE_IOERR_FSYNC"):
+        # What the disk has of the last writes is not known, and asking again would be answered by a lie: the
+        # system has dropped them. The next start finds out.
+        logger.critical(
+            "The disk of the database has failed (%s). The server ends; start it again.", error.orig
+        )
+        os._exit(_EXIT_IO_ERROR)
     if name.startswith("SQLITE_FULL"):
         return StoreUnavailable("disk-full", "The disk of the database is full. Nothing was stored.")
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
