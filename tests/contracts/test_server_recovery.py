@@ -21,6 +21,7 @@ from tenuto.server.services.running import forget_old_notices
 from tenuto.server.services.scheduler import SchedulerService
 from tenuto.server.store.sql import claims, flows, schedules, tables
 from tenuto.server.store.sql.database import Database
+from tenuto.server.store.sql.refold import refold
 from tenuto.server.store.sql.services import DatabaseDamaged, beat, begin_server, end_server
 from tenuto.server.store.sql.sqlite import SqliteDatabase
 from tests.contracts.server_stores import (
@@ -153,6 +154,26 @@ def test_run_that_was_put_right_goes_on(
         rescue.run_once()
 
     assert row_of(server, grant.run["id"])["state"] == end
+
+
+def test_waiting_run_that_was_put_right_can_be_claimed(server: Server) -> None:
+    # I-8
+    run_id = server.new_run()
+    spoil(server.database, tables.flow_run, "id", run_id, state="Nonsense", due=None)
+
+    recover(server.database, TIMINGS)
+
+    assert [grant.run["id"] for grant in server.claim()] == [run_id]
+
+
+def test_run_that_is_right_when_its_turn_comes_is_left_as_it_is(server: Server) -> None:
+    # It was found while its worker reported: row and events are read one after the other.
+    run_id = running(server).run["id"]
+    before = row_of(server, run_id)
+
+    assert not server.database.write(partial(refold, run_id=run_id))
+
+    assert row_of(server, run_id) == before
 
 
 def test_missed_runs_cannot_be_claimed_when_a_server_has_started(server: Server, clock: Clock) -> None:
