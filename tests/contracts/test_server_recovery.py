@@ -185,7 +185,7 @@ def test_missed_runs_cannot_be_claimed_when_a_server_has_started(server: Server,
     server.database.write(
         partial(schedules.set_schedule, group_id=server.group_id, described=MINUTELY, is_own=True)
     )
-    recover(server.database, TIMINGS)
+    SchedulerService(server.database, TIMINGS, server.database.write(begin_server)).make_all()
     clock.advance(hours=1, seconds=30)
 
     recover(server.database, TIMINGS)
@@ -350,13 +350,13 @@ def test_rows_that_cannot_be_read_stop_no_loop(server: Server, passing: Passing)
         server.database.write(
             partial(schedules.set_schedule, group_id=group, described=MINUTELY, is_own=True)
         )
-    spoil(server.database, tables.flow_run, "id", bad_state, state="Nonsense", commands=7, rescue="?")
     spoil(server.database, tables.run_event, "run_id", bad_event, payload=[7])
     spoil(server.database, tables.schedule, "flow_group_id", groups[1], described=[7])
     spoil(server.database, tables.flow_group, "id", groups[1], settings=[7], default_parameters=7)
     passing.advance(600)
 
     second = recover(server.database, TIMINGS)
+    spoil(server.database, tables.flow_run, "id", bad_state, state="Nonsense", commands=7, rescue="?")
     rescue = RescueService(server.database, TIMINGS, second, passing)
     scheduler = SchedulerService(server.database, TIMINGS, second)
     for _ in range(12):
