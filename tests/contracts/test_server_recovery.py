@@ -21,6 +21,7 @@ from tenuto.server.services.running import forget_old_notices
 from tenuto.server.services.scheduler import SchedulerService
 from tenuto.server.store.sql import claims, flows, schedules, tables
 from tenuto.server.store.sql.database import Database
+from tenuto.server.store.sql.refold import refold
 from tenuto.server.store.sql.services import DatabaseDamaged, beat, begin_server, end_server
 from tenuto.server.store.sql.sqlite import SqliteDatabase
 from tests.contracts.server_stores import (
@@ -155,6 +156,26 @@ def test_run_that_was_put_right_goes_on(
     assert row_of(server, grant.run["id"])["state"] == end
 
 
+def test_waiting_run_that_was_put_right_can_be_claimed(server: Server) -> None:
+    # I-8
+    run_id = server.new_run()
+    spoil(server.database, tables.flow_run, "id", run_id, state="Nonsense", due=None)
+
+    recover(server.database, TIMINGS)
+
+    assert [grant.run["id"] for grant in server.claim()] == [run_id]
+
+
+def test_run_that_is_right_when_its_turn_comes_is_left_as_it_is(server: Server) -> None:
+    # It was found while its worker reported: row and events are read one after the other.
+    run_id = running(server).run["id"]
+    before = row_of(server, run_id)
+
+    assert not server.database.write(partial(refold, run_id=run_id))
+
+    assert row_of(server, run_id) == before
+
+
 def test_missed_runs_cannot_be_claimed_when_a_server_has_started(server: Server, clock: Clock) -> None:
     # R-BE-71, reliability 3.10 (7)
     settings = {"catchup": "none", "grace_seconds": 0}
@@ -164,7 +185,7 @@ def test_missed_runs_cannot_be_claimed_when_a_server_has_started(server: Server,
     server.database.write(
         partial(schedules.set_schedule, group_id=server.group_id, described=MINUTELY, is_own=True)
     )
-    recover(server.database, TIMINGS)
+    SchedulerService(server.database, TIMINGS, server.database.write(begin_server)).make_all()
     clock.advance(hours=1, seconds=30)
 
     recover(server.database, TIMINGS)
@@ -329,13 +350,13 @@ def test_rows_that_cannot_be_read_stop_no_loop(server: Server, passing: Passing)
         server.database.write(
             partial(schedules.set_schedule, group_id=group, described=MINUTELY, is_own=True)
         )
-    spoil(server.database, tables.flow_run, "id", bad_state, state="Nonsense", commands=7, rescue="?")
     spoil(server.database, tables.run_event, "run_id", bad_event, payload=[7])
     spoil(server.database, tables.schedule, "flow_group_id", groups[1], described=[7])
     spoil(server.database, tables.flow_group, "id", groups[1], settings=[7], default_parameters=7)
     passing.advance(600)
 
     second = recover(server.database, TIMINGS)
+    spoil(server.database, tables.flow_run, "id", bad_state, state="Nonsense", commands=7, rescue="?")
     rescue = RescueService(server.database, TIMINGS, second, passing)
     scheduler = SchedulerService(server.database, TIMINGS, second)
     for _ in range(12):
