@@ -10,7 +10,6 @@ import msgspec
 import sqlalchemy as sa
 
 from tenuto._base.failpoints import failpoint
-from tenuto._base.ids import task_run_id
 from tenuto.exceptions import PrefectException
 from tenuto.journal.event import EVENT_BYTES_MAX, Event, Kind, decode_json, event_digest
 from tenuto.server.domain.lifecycle import Author
@@ -188,7 +187,7 @@ def ingest(transaction: Transaction, run_id: str, token: str, batch: Batch) -> T
     failpoint("ingest.before_insert")
     if new:
         hear_of_again(run)
-        run.load_tasks(task_run_id(run.id, event.slug, event.index) for event, _ in new if event.slug)
+        run.load_tasks((event.slug, event.index) for event, _ in new if event.slug)
         for event, payload in new:
             run.append(event, Author.WORKER, payload=payload, pseq=event.pseq)
         known = new[-1][0].pseq

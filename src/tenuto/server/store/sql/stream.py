@@ -23,7 +23,7 @@ from tenuto.journal.event import Event, Kind, encode_json, event_digest
 from tenuto.journal.states import FINAL_STATES
 from tenuto.server.domain.lifecycle import NEW, Author, Entity, may_become
 from tenuto.server.store.sql import tables
-from tenuto.server.store.sql.bulk import insert_many, upsert_newer
+from tenuto.server.store.sql.bulk import insert_many, is_among, upsert_newer
 from tenuto.server.store.sql.database import Transaction
 from tenuto.server.store.sql.feed import announce
 
@@ -90,6 +90,7 @@ class RunStream:
         self.seq: int = row["seq"]
         self._first_seq = self.seq + 1
         self._set: dict[str, Any] = {}
+        self._ids: dict[tuple[str, int], str] = {}
         self._tasks: dict[str, _TaskRow] = {}
         self._events: list[dict[str, Any]] = []
         self._artifacts: list[dict[str, Any]] = []
@@ -110,11 +111,18 @@ class RunStream:
 
     # ------------------------------------------------------------------------------------------------ reading
 
-    def load_tasks(self, ids: Iterable[str]) -> None:
-        """Read the rows of task runs; needed before events about them are appended."""
-        missing = [id_ for id_ in set(ids) if id_ not in self._tasks]
+    def load_tasks(self, names: Iterable[tuple[str, int]]) -> None:
+        """Read the rows of task runs, by slug and map index; needed before events about them are appended."""
+        ids = {self._task_id(slug, index) for slug, index in names}
+        missing = [id_ for id_ in ids if id_ not in self._tasks]
         for start in range(0, len(missing), 500):
-            self._take_rows(_TASKS_BY_ID, ids=missing[start : start + 500])
+            self._take_rows(_tasks_by_id(self.transaction.is_postgresql), ids=missing[start : start + 500])
+
+    def _task_id(self, slug: str, index: int) -> str:
+        id_ = self._ids.get((slug, index))
+        if id_ is None:
+            id_ = self._ids[slug, index] = task_run_id(self.id, slug, index)
+        return id_
 
     def load_tasks_in(self, states: Iterable[str], *, after: int = 0) -> list[tuple[str, int]]:
         """
@@ -151,7 +159,7 @@ class RunStream:
             IllegalTransition: when its state may not follow.
         """
         kind = event.kind
-        task_id = task_run_id(self.id, event.slug, event.index) if event.slug else None
+        task_id = self._task_id(event.slug, event.index) if event.slug else None
         moment = moment_of(event.ts) if pseq is not None else self.transaction.now
         if kind is Kind.TASK_STATE and task_id is not None:
             self._apply_task_state(task_id, event, by, moment, pseq)
@@ -345,10 +353,14 @@ def open_run(transaction: Transaction, run_id: str) -> RunStream:
 _RUN, _TASK = tables.flow_run, tables.task_run
 _OPEN = sa.select(_RUN).where(_RUN.c.id == sa.bindparam("run_id")).with_for_update()
 _TASKS = sa.select(_TASK).where(_TASK.c.run_id == sa.bindparam("of_run"))
-_TASKS_BY_ID = _TASKS.where(_TASK.c.task_run_id.in_(sa.bindparam("ids", expanding=True)))
 _TASKS_BY_STATE = _TASKS.where(
     _TASK.c.state.in_(sa.bindparam("states", expanding=True)), _TASK.c.seq > sa.bindparam("after")
 )
+
+
+@lru_cache
+def _tasks_by_id(is_postgresql: bool) -> sa.Select[Any]:
+    return _TASKS.where(is_among(_TASK.c.task_run_id, "ids", is_postgresql=is_postgresql))
 
 
 @lru_cache
