@@ -12,6 +12,7 @@ from fastapi import APIRouter, FastAPI
 from tenuto import __version__
 from tenuto.server.api import (
     agents,
+    document,
     flow_runs,
     flows,
     health,
@@ -34,6 +35,7 @@ __all__ = ["make_app"]
 
 _ROUTERS = (
     health.meta,
+    document.router,
     projects.router,
     flows.groups,
     flows.versions,

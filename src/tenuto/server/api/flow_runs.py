@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 
 from tenuto.server.api.models import EventOut, FlowRunOut, Given, Listed, StateOut, TaskRunOut, listed
 from tenuto.server.api.problems import Problem
-from tenuto.server.api.requests import PageOf, PathId, StoreOf
+from tenuto.server.api.requests import JsonLines, PageOf, PathId, StoreOf
 from tenuto.server.api.routing import asks, new_router
 from tenuto.server.domain.access import Permission
 from tenuto.server.store.sql import flow_runs, logs, new_runs, runs
@@ -243,7 +243,7 @@ def summary(store: StoreOf, id: PathId) -> dict[str, Any]:
     return {"states": states, "tasks": tasks}
 
 
-@router.get("/{id}/events", **asks(Permission.READ))
+@router.get("/{id}/events", response_class=JsonLines, **asks(Permission.READ))
 def list_events(
     store: StoreOf, id: PathId, after: int = 0, limit: Annotated[int, Query(ge=1, le=1000)] = 1000
 ) -> Response:
@@ -253,10 +253,10 @@ def list_events(
         msgspec.json.encode({"seq": seq, "epoch": epoch, "event": msgspec.Raw(text.encode())}) + b"\n"
         for seq, epoch, text in rows
     ]
-    return Response(b"".join(lines), media_type="application/x-ndjson")
+    return JsonLines(b"".join(lines))
 
 
-@router.get("/{id}/logs", **asks(Permission.READ))
+@router.get("/{id}/logs", response_class=JsonLines, **asks(Permission.READ))
 def list_logs(
     store: StoreOf,
     id: PathId,
@@ -271,7 +271,7 @@ def list_logs(
     found = store.read(lambda tx: list(logs.read_log_lines(tx, id, place, limit)))
     last, lines = log_lines(id, found, LogFilter(level, slug, q))
     following = f"{last[0]}.{last[1]}" if found else after
-    return Response(lines, media_type="application/x-ndjson", headers={"X-Next-After": following})
+    return JsonLines(lines, headers={"X-Next-After": following})
 
 
 class LogFilter(NamedTuple):

@@ -138,13 +138,17 @@ def get_flow(store: StoreOf, id: PathId) -> Any:
     return store.read(lambda tx: flows.get_flow(tx, id))
 
 
-@versions.post("/{id}/archive", status_code=204, response_model=None, **asks(Permission.EDIT))
+@versions.post(
+    "/{id}/archive", status_code=204, response_class=Response, response_model=None, **asks(Permission.EDIT)
+)
 def archive(store: StoreOf, id: PathId) -> None:
     """Archive a version: it keeps its history and is not run any more."""
     store.write(lambda tx: flows.archive(tx, id))
 
 
-@versions.post("/{id}/unarchive", status_code=204, response_model=None, **asks(Permission.EDIT))
+@versions.post(
+    "/{id}/unarchive", status_code=204, response_class=Response, response_model=None, **asks(Permission.EDIT)
+)
 def unarchive(store: StoreOf, id: PathId) -> None:
     """Take the archiving of a version back."""
     store.write(lambda tx: flows.archive(tx, id, archived=False))

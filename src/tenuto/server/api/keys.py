@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from fastapi import Response
 from pydantic import BaseModel, Field
 
 from tenuto.server.api.models import Given, Listed, Name, listed
@@ -60,7 +61,9 @@ def create_key(store: StoreOf, body: NewKey) -> Any:
     return {"id": key_id, "key": key}
 
 
-@router.delete("/{id}", status_code=204, response_model=None, **asks(Permission.ADMIN))
+@router.delete(
+    "/{id}", status_code=204, response_class=Response, response_model=None, **asks(Permission.ADMIN)
+)
 def revoke_key(store: StoreOf, id: PathId) -> None:
     """Make a key worthless from now on."""
     if not store.write(lambda tx: keys.revoke_key(tx, id)):

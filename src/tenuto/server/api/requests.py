@@ -6,16 +6,22 @@ import uuid
 from collections.abc import Callable
 from typing import Annotated, TypeVar
 
-from fastapi import Depends, Path, Query, Request
+from fastapi import Depends, Path, Query, Request, Response
 
 from tenuto.server.api.problems import Problem
 from tenuto.server.domain.access import Principal
 from tenuto.server.store.sql.database import Database, Transaction
 from tenuto.server.store.sql.pages import PageRequest
 
-__all__ = ["PageOf", "PathId", "Store", "StoreOf"]
+__all__ = ["JsonLines", "PageOf", "PathId", "Store", "StoreOf"]
 
 T = TypeVar("T")
+
+
+class JsonLines(Response):
+    """An answer of many JSON values, a line each."""
+
+    media_type = "application/x-ndjson"
 
 
 class Store:

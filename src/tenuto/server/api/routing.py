@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
+import msgspec
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
@@ -58,9 +59,19 @@ def new_router(prefix: str = "", *, tags: list[str] | None = None) -> APIRouter:
     return APIRouter(prefix=prefix, tags=list(tags or []), route_class=Route)
 
 
-def asks(permission: Permission) -> dict[str, Any]:
-    """Return what declares the permission of a route."""
-    return {"openapi_extra": {_DECLARED: str(permission)}}
+def asks(permission: Permission, body: type[msgspec.Struct] | dict[str, Any] | None = None) -> dict[str, Any]:
+    """
+    Return what declares the permission of a route.
+
+    Args:
+        permission: what who asks must have.
+        body: what the route decodes by itself, or its schema: it is told in the OpenAPI document.
+    """
+    declared: dict[str, Any] = {_DECLARED: str(permission)}
+    if body is not None:
+        schema = body if isinstance(body, dict) else msgspec.json.schema(body)["$defs"][body.__name__]
+        declared["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+    return {"openapi_extra": declared}
 
 
 def check_permissions(app: FastAPI) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import Request
+from fastapi import Request, Response
 from pydantic import BaseModel, Field
 
 from tenuto.schedules.schedules import Schedule
@@ -75,7 +75,7 @@ def set_schedule(request: Request, store: StoreOf, id: PathId, body: ScheduleGiv
     return get_schedule(store, id)
 
 
-@groups.delete("", status_code=204, response_model=None, **asks(Permission.EDIT))
+@groups.delete("", status_code=204, response_class=Response, response_model=None, **asks(Permission.EDIT))
 def remove_schedule(store: StoreOf, id: PathId) -> None:
     """Take a flow's schedule away, with the runs that it has made ahead."""
     store.write(lambda tx: schedules.remove_schedule(tx, id))

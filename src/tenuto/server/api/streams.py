@@ -17,7 +17,7 @@ from tenuto.server.api.access import principal_of
 from tenuto.server.api.flow_runs import LogFilter, log_lines, place_of_logs
 from tenuto.server.api.hub import RESYNC, Hub, Place
 from tenuto.server.api.problems import Problem
-from tenuto.server.api.requests import PathId
+from tenuto.server.api.requests import JsonLines, PathId
 from tenuto.server.api.routing import asks, new_router
 from tenuto.server.domain.access import Permission
 from tenuto.server.store.sql import flow_runs, logs
@@ -32,7 +32,7 @@ router = new_router(tags=["streams"])
 sockets = APIRouter()
 
 
-@router.get("/events", **asks(Permission.READ))
+@router.get("/events", response_class=JsonLines, **asks(Permission.READ))
 async def follow_events(
     request: Request,
     topics: Annotated[str, Query(description="`flow_runs`, `flow_run:ID`, `logs:ID`, `agents`, `flows`.")],
@@ -47,10 +47,10 @@ async def follow_events(
         async for message in hub.follow(wanted, place, IDLE_SECONDS):
             yield b"\n" if message is None else message.line() + b"\n"
 
-    return StreamingResponse(lines(), media_type="application/x-ndjson")
+    return StreamingResponse(lines(), media_type=JsonLines.media_type)
 
 
-@router.get("/flow-runs/{id}/logs/follow", **asks(Permission.READ))
+@router.get("/flow-runs/{id}/logs/follow", response_class=JsonLines, **asks(Permission.READ))
 async def follow_logs(
     request: Request,
     id: PathId,
@@ -83,7 +83,7 @@ async def follow_logs(
             elif not await hub.changed(IDLE_SECONDS):
                 yield b"\n"
 
-    return StreamingResponse(lines(), media_type="application/x-ndjson")
+    return StreamingResponse(lines(), media_type=JsonLines.media_type)
 
 
 @sockets.websocket("/ws")
