@@ -143,7 +143,11 @@ def test_every_route_asks_every_role_for_its_permission(tmp_path: Path, server: 
 
 
 def _whole(path: str) -> str:
-    return path if path.startswith("/api/v1") or path in ("/", "/health", "/ready") else "/api/v1" + path
+    return (
+        path
+        if path.startswith("/api/v1") or path in ("/", "/health", "/ready", "/metrics")
+        else "/api/v1" + path
+    )
 
 
 def test_a_key_of_a_store_is_found_by_its_secret_only(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from tenuto.server.api import (
     flows,
     health,
     keys,
+    metrics,
     overview,
     problems,
     projects,
@@ -64,6 +65,7 @@ def make_app(settings: Settings, database: Database, loopback_key: str = "") -> 
         RuntimeError: when a route declares no permission.
     """
     hub = Hub(database)
+    counters = metrics.Counters()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -84,15 +86,17 @@ def make_app(settings: Settings, database: Database, loopback_key: str = "") -> 
     app.state.database = database
     app.state.access = Access(database, loopback_key, is_open=not settings.auth)
     app.state.hub = hub
+    app.state.counters = counters
     app.state.services = []
     app.state.is_draining = False
     problems.install(app)
-    app.add_middleware(Guards, allowed_hosts=_hosts(settings))
+    app.add_middleware(Guards, allowed_hosts=_hosts(settings), counters=counters)
     api = APIRouter(prefix="/api/v1")
     for router in _ROUTERS:
         api.include_router(router)
     api.include_router(streams.sockets)
     app.include_router(health.router)
+    app.include_router(metrics.router)
     app.include_router(api)
     check_permissions(app)
     return app

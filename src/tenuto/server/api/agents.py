@@ -149,6 +149,7 @@ async def claim(request: Request, id: PathId, body: ClaimRequest) -> Any:
     while True:
         found = await run_in_threadpool(database.write, work)
         left = end - time.monotonic()
+        request.app.state.counters.claims += len(found)
         if found or left <= 0 or hub.is_closed or await request.is_disconnected():
             return found
         # A run falls due without anything being written: it is looked for again, hint or not.

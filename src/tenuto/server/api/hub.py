@@ -123,6 +123,11 @@ class Hub:
             if not found:
                 await self._wait_for_more()
 
+    @property
+    def place(self) -> Cursor:
+        """Up to where the feed was read."""
+        return self._place
+
     def _wake(self) -> None:
         loop = self._loop
         if loop is not None and not loop.is_closed():

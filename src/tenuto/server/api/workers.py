@@ -134,6 +134,7 @@ async def events(request: Request, run_id: str) -> Response:
     batch = ingest.decode_batch(await _body(request, INGEST_BYTES_MAX))
     work = partial(ingest.ingest, run_id=_check_id(run_id), token=token, batch=batch)
     taken = await _write(request, work)
+    request.app.state.counters.events += len(batch.events)
     return _answer({"acked": taken.acked, "seq": taken.seq, "commands": taken.commands})
 
 

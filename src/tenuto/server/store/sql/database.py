@@ -82,6 +82,11 @@ class Database(ABC):
     def read(self, work: Work[T]) -> T:
         """Do work that only reads, beside those that write."""
 
+    @property
+    def wal_bytes(self) -> int:
+        """The size of a write-ahead log in a file of its own; 0 without one."""
+        return 0
+
     @abstractmethod
     def close(self) -> None:
         """Finish what was begun, and let go of the database."""

@@ -6,6 +6,7 @@ A commit costs a sync of the disk, milliseconds; what waits meanwhile goes into 
 
 from __future__ import annotations
 
+import os
 import queue
 import sqlite3
 import threading
@@ -171,6 +172,13 @@ class SqliteDatabase(Database):
                     return work(Transaction(connection, self._clock()))
         except sa.exc.OperationalError as error:
             raise _unavailable(error) from error
+
+    @property
+    def wal_bytes(self) -> int:
+        try:
+            return os.stat(f"{self._path}-wal").st_size
+        except FileNotFoundError:
+            return 0
 
     def close(self) -> None:
         if self._thread is not None:
