@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -297,6 +298,37 @@ def test_a_worker_reports_by_its_token_and_no_other(
     assert beat["commands"] == [{"command": "cancel"}]
     # A token opens its own run, and nothing of the people's.
     assert worker("GET", "/flow-runs").status == 401
+
+
+def test_a_failed_run_is_restarted(server: TenutoServer, api: Api, flow: dict[str, Any]) -> None:
+    # R-BE-126
+    claim = claimed(api, flow)
+    path, epoch = f"/flow-runs/{claim['flow_run']['id']}", claim["epoch"]
+    assert slug_of(api("POST", f"{path}/restart")) == "illegal-transition"
+    events = [
+        run_state("Running"),
+        task_state("a", "Running"),
+        task_state("a", "Failed"),
+        run_state("Failed"),
+    ]
+    worker = Api(server, claim["lease_token"])
+    worker("POST", f"/runs/{claim['flow_run']['id']}/events", body_of(epoch, 1, events))
+    shown = api("GET", path).json()["version"]
+
+    stale = api("PUT", f"{path}/state", {"type": "Success", "expected_version": shown - 1})
+    plan = api("POST", f"{path}/restart", {"dry_run": True}).json()
+    done = api("POST", f"{path}/restart", {"from": "failed"}).json()
+
+    assert (slug_of(stale), stale.json()["current_version"]) == ("version-conflict", shown)
+    assert (plan["again"], plan["flow_run"]["state"]["type"]) == (1, "Failed")
+    assert (done["again"], done["flow_run"]["state"]["type"]) == (1, "Scheduled")
+    assert done["tasks"] == [{"slug": "a", "map_index": -1, "state": "Failed"}]
+
+
+def test_a_run_of_an_unknown_flow_is_refused(api: Api) -> None:
+    for given in ({"flow_id": str(uuid.uuid4())}, {"flow_group_id": str(uuid.uuid4())}):
+        assert slug_of(api("POST", "/flow-runs", given)) == "not-found"
+    assert slug_of(api("POST", "/flow-runs", {"flow_id": "no id"})) == "invalid-request"
 
 
 def test_what_happens_is_told_in_order_and_goes_on_after_a_break(

@@ -9,7 +9,7 @@ import msgspec
 from fastapi import Response
 from pydantic import Field
 
-from tenuto.server.api.models import FlowGroupOut, FlowOut, Given, Listed, RegisteredOut, listed
+from tenuto.server.api.models import FlowGroupOut, FlowOut, Given, Listed, RegisteredOut, Uuid, listed
 from tenuto.server.api.problems import Problem
 from tenuto.server.api.requests import PageOf, PathId, StoreOf
 from tenuto.server.api.routing import asks, new_router
@@ -40,7 +40,7 @@ class NewFlow(Given):
     serialized_flow: dict[str, Any] = Field(description="As `flow.serialize()` gives it.")
     labels: list[str] = Field(default_factory=list)
     description: str = ""
-    version_group_id: str | None = None
+    version_group_id: Uuid | None = None
     idempotency_key: str | None = Field(
         None, description="That of the last registration: nothing happens. `auto`: nothing for an equal flow."
     )
@@ -52,7 +52,7 @@ class NewFlow(Given):
 
 
 @groups.get("", response_model=Listed[FlowGroupOut], **asks(Permission.READ))
-def list_groups(store: StoreOf, page: PageOf, q: str = "", project_id: str | None = None) -> Any:
+def list_groups(store: StoreOf, page: PageOf, q: str = "", project_id: Uuid | None = None) -> Any:
     """List flows, each with its newest version."""
     found = store.read(lambda tx: flows.list_groups(tx, page, project_id=project_id, text=q))
     return listed(found, lambda row: row)

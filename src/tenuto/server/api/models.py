@@ -6,11 +6,12 @@ Unknown fields of a request are refused; those of a response must be ignored by 
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Annotated, Any, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from tenuto.server.store.sql.pages import Page
 
@@ -24,6 +25,7 @@ __all__ = [
     "RegisteredOut",
     "StateOut",
     "TaskRunOut",
+    "Uuid",
     "listed",
 ]
 
@@ -255,6 +257,12 @@ class RegisteredOut(BaseModel):
     url: str
 
 
+def _uuid(text: str) -> str:
+    """Return an id in its one form."""
+    return str(uuid.UUID(text))
+
+
+Uuid = Annotated[str, AfterValidator(_uuid), Field(json_schema_extra={"format": "uuid"})]
 Name = Annotated[str, Field(min_length=1, max_length=500)]
 
 

@@ -21,7 +21,8 @@ from tenuto.server.store.sql.ingest import BadBatch, Conflict, Gap
 from tenuto.server.store.sql.leases import Fenced
 from tenuto.server.store.sql.new_runs import Archived, BadTarget
 from tenuto.server.store.sql.pages import BadQuery
-from tenuto.server.store.sql.runs import IdempotencyMismatch, LeaseHeld
+from tenuto.server.store.sql.restarts import CannotRestart
+from tenuto.server.store.sql.runs import IdempotencyMismatch, LeaseHeld, VersionConflict
 from tenuto.server.store.sql.stream import IllegalTransition, UnknownRun
 
 __all__ = ["Problem", "install", "problem_response"]
@@ -88,7 +89,10 @@ def problem_of(error: Exception) -> Problem | None:
             return Problem(422, "missing-parameters", text, names=error.names)
         case BadQuery() | UnknownParameters() | BadTarget():
             return Problem(422, "invalid-request", text)
-        case LeaseHeld():
+        case VersionConflict():
+            facts = {"current_version": error.version, "current_state": error.state}
+            return Problem(409, "version-conflict", text, **facts)
+        case LeaseHeld() | CannotRestart():
             return Problem(409, "illegal-transition", text)
         case StoreUnavailable():
             return Problem(503, "overloaded", text, code=error.code, headers={"Retry-After": "1"})

@@ -13,7 +13,7 @@ from tenuto.server.domain.access import Principal
 from tenuto.server.store.sql.database import Database, Transaction
 from tenuto.server.store.sql.pages import PageRequest
 
-__all__ = ["JsonLines", "PageOf", "PathId", "Store", "StoreOf"]
+__all__ = ["JsonLines", "PageOf", "PathId", "Store", "StoreOf", "TaskRunId"]
 
 T = TypeVar("T")
 
@@ -63,12 +63,22 @@ def page_request(
 
 def path_id(id: Annotated[str, Path(description="A UUID.")]) -> str:
     """Return an id of a path in its one form."""
+    return _uuid(id)
+
+
+def task_run_id(task_run_id: Annotated[str, Path(description="A UUID.")]) -> str:
+    """Return the id of a task run in a path, in its one form."""
+    return _uuid(task_run_id)
+
+
+def _uuid(text: str) -> str:
     try:
-        return str(uuid.UUID(id))
+        return str(uuid.UUID(text))
     except ValueError:
-        raise Problem(404, "not-found", f"{id!r} is no id: ids are UUIDs.") from None
+        raise Problem(404, "not-found", f"{text!r} is no id: ids are UUIDs.") from None
 
 
 StoreOf = Annotated[Store, Depends(Store)]
 PageOf = Annotated[PageRequest, Depends(page_request)]
 PathId = Annotated[str, Depends(path_id)]
+TaskRunId = Annotated[str, Depends(task_run_id)]
