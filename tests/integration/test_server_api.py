@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -54,6 +54,18 @@ class Api:
         return self._pool.request(
             "GET", self.url + path, headers=self._headers, preload_content=False, timeout=30
         )
+
+    def begin(self, method: str, path: str, body: Any = None) -> Callable[[], urllib3.BaseHTTPResponse]:
+        """Ask, and return what waits for the answer."""
+        got: list[urllib3.BaseHTTPResponse] = []
+        asking = threading.Thread(target=lambda: got.append(self(method, path, body)))
+        asking.start()
+
+        def answer() -> urllib3.BaseHTTPResponse:
+            asking.join()
+            return got[0]
+
+        return answer
 
     def lines(self, path: str) -> Iterator[Any]:
         """Yield the lines of a stream, without those that only keep it open."""

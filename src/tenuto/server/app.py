@@ -22,6 +22,7 @@ from tenuto.server.api import (
     problems,
     projects,
     schedules,
+    sessions,
     streams,
     workers,
 )
@@ -29,6 +30,7 @@ from tenuto.server.api.access import Access
 from tenuto.server.api.guards import Guards
 from tenuto.server.api.hub import Hub
 from tenuto.server.api.routing import check_permissions
+from tenuto.server.api.watch import Watch
 from tenuto.server.settings import Settings
 from tenuto.server.store.sql.database import Database
 
@@ -46,6 +48,8 @@ _ROUTERS = (
     agents.router,
     keys.router,
     keys.roles,
+    sessions.router,
+    sessions.tickets,
     overview.router,
     streams.router,
     workers.router,
@@ -65,13 +69,16 @@ def make_app(settings: Settings, database: Database, loopback_key: str = "") -> 
         RuntimeError: when a route declares no permission.
     """
     hub = Hub(database)
+    access = Access(database, loopback_key, is_open=not settings.auth)
+    watch = Watch(access)
     counters = metrics.Counters()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        following = asyncio.create_task(hub.run())
+        tasks = [asyncio.create_task(hub.run()), asyncio.create_task(watch.run())]
         yield
-        following.cancel()
+        for task in tasks:
+            task.cancel()
 
     app = FastAPI(
         lifespan=lifespan,
@@ -84,7 +91,8 @@ def make_app(settings: Settings, database: Database, loopback_key: str = "") -> 
     )
     app.state.settings = settings
     app.state.database = database
-    app.state.access = Access(database, loopback_key, is_open=not settings.auth)
+    app.state.access = access
+    app.state.watch = watch
     app.state.hub = hub
     app.state.counters = counters
     app.state.services = []
@@ -97,6 +105,7 @@ def make_app(settings: Settings, database: Database, loopback_key: str = "") -> 
     api.include_router(streams.sockets)
     app.include_router(health.router)
     app.include_router(metrics.router)
+    app.include_router(sessions.login)
     app.include_router(api)
     check_permissions(app)
     return app

@@ -41,6 +41,12 @@ class NewKey(Given):
     expires_at: datetime | None = None
 
 
+class KeyChange(Given):
+    """What is to be changed."""
+
+    role: Role
+
+
 class KeyMade(BaseModel):
     """A new key; it is shown this once."""
 
@@ -59,6 +65,15 @@ def create_key(store: StoreOf, body: NewKey) -> Any:
     """Make a key."""
     key_id, key = store.write(lambda tx: keys.create_key(tx, body.name, body.role, body.expires_at))
     return {"id": key_id, "key": key}
+
+
+@router.patch("/{id}", response_model=KeyOut, **asks(Permission.ADMIN))
+def change_key(store: StoreOf, id: PathId, body: KeyChange) -> Any:
+    """Give a key another role; sessions and streams of the one before end within seconds."""
+    before = store.write(lambda tx: keys.change_role(tx, id, body.role))
+    if before is None:
+        raise Problem(404, "not-found", f"There is no key {id}.")
+    return {**before, "role": body.role}
 
 
 @router.delete(

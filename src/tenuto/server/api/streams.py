@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from functools import partial
 from typing import Annotated, Any
 
@@ -19,6 +19,7 @@ from tenuto.server.api.hub import RESYNC, Hub, Place
 from tenuto.server.api.problems import Problem
 from tenuto.server.api.requests import JsonLines, PathId
 from tenuto.server.api.routing import asks, new_router
+from tenuto.server.api.watch import Watch
 from tenuto.server.domain.access import Permission
 from tenuto.server.store.sql import flow_runs, logs
 from tenuto.server.store.sql.database import Transaction
@@ -40,14 +41,15 @@ async def follow_events(
 ) -> Response:
     """Tell what happens, a JSON line each; an empty line every 15 s. `resync`: fetch anew what you show."""
     hub: Hub = request.app.state.hub
+    watch: Watch = request.app.state.watch
     wanted = {topic.strip() for topic in topics.split(",") if topic.strip()}
     place = Place.parse(after) if after else None
 
-    async def lines() -> AsyncIterator[bytes]:
+    async def lines() -> AsyncGenerator[bytes]:
         async for message in hub.follow(wanted, place, IDLE_SECONDS):
             yield b"\n" if message is None else message.line() + b"\n"
 
-    return StreamingResponse(lines(), media_type=JsonLines.media_type)
+    return StreamingResponse(watch.guarded(request.state.principal, lines()), media_type=JsonLines.media_type)
 
 
 @router.get("/flow-runs/{id}/logs/follow", response_class=JsonLines, **asks(Permission.READ))
@@ -60,12 +62,13 @@ async def follow_logs(
     q: str = "",
 ) -> Response:
     """Tell the log records of a flow run as they come; ends with `{"done": true}` after the run's end."""
+    watch: Watch = request.app.state.watch
     hub: Hub = request.app.state.hub
     database = request.app.state.database
     wanted = LogFilter(level, slug, q)
     await run_in_threadpool(database.read, partial(flow_runs.get_flow_run, run_id=id))
 
-    async def lines() -> AsyncIterator[bytes]:
+    async def lines() -> AsyncGenerator[bytes]:
         place = place_of_logs(after)
         while True:
             # Asked before the lines are read: what the run logged up to its end is then among them.
@@ -83,7 +86,7 @@ async def follow_logs(
             elif not await hub.changed(IDLE_SECONDS):
                 yield b"\n"
 
-    return StreamingResponse(lines(), media_type=JsonLines.media_type)
+    return StreamingResponse(watch.guarded(request.state.principal, lines()), media_type=JsonLines.media_type)
 
 
 @sockets.websocket("/ws")
@@ -103,6 +106,21 @@ async def live(socket: WebSocket) -> None:
         await socket.close(4403)
         return
     await socket.accept()
+    watch: Watch = socket.app.state.watch
+    with watch.held(principal) as ended:
+        closing = asyncio.create_task(_close(socket, ended))
+        try:
+            await _talk(socket)
+        finally:
+            closing.cancel()
+
+
+async def _close(socket: WebSocket, ended: asyncio.Event) -> None:
+    await ended.wait()
+    await socket.close(4401)
+
+
+async def _talk(socket: WebSocket) -> None:
     topics: set[str] = set()
     sending: asyncio.Task[None] | None = None
     try:
