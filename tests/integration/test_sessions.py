@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from websockets.sync.client import connect
 from tests.fakes.servers import TenutoServer
 from tests.integration.test_server_api import Api, slug_of
 
+ADDRESSES = count(2)
 ENDS_WITHIN_SECONDS = 5  # S-7
 
 
@@ -41,12 +43,23 @@ class Browser(Api):
         self._headers["X-CSRF-Token"] = csrf or self("GET", "/session").json().get("csrf_token", "")
 
 
+def new_address() -> urllib3.PoolManager:
+    """Return what asks from an address of this machine that nobody has logged in from: they are limited."""
+    return urllib3.PoolManager(source_address=(f"127.0.0.{next(ADDRESSES)}", 0))
+
+
 def opened(server: TenutoServer, url: str) -> urllib3.BaseHTTPResponse:
-    return urllib3.request("GET", url, redirect=False, retries=False)
+    with new_address() as pool:
+        return pool.request("GET", url, redirect=False, retries=False)
+
+
+def log_in(server: TenutoServer, key: str, pool: urllib3.PoolManager) -> urllib3.BaseHTTPResponse:
+    return pool.request("POST", f"{server.url}/api/v1/session", json={"key": key}, retries=False)
 
 
 def logged_in(server: TenutoServer, key: str) -> Browser:
-    answer = Api(server)("POST", "/session", {"key": key})
+    with new_address() as pool:
+        answer = log_in(server, key, pool)
     assert answer.status == 200
     return Browser(server, answer.headers["set-cookie"])
 
@@ -103,7 +116,16 @@ def test_a_session_may_what_its_key_may(server: TenutoServer, api: Api) -> None:
     browser = logged_in(server, new_key(api, "viewer")["key"])
     assert browser("GET", "/projects").status == 200
     assert browser("POST", "/projects", {"name": "no"}).status == 403
-    assert Api(server)("POST", "/session", {"key": "tnt_wrong"}).status == 401
+
+
+def test_nobody_tries_keys_one_after_the_other(server: TenutoServer, api: Api) -> None:
+    # S-22
+    key = new_key(api)["key"]
+    with new_address() as pool:
+        answers = [log_in(server, "tnt_wrong", pool) for _ in range(5)] + [log_in(server, key, pool)]
+    assert [answer.status for answer in answers] == [401] * 5 + [429]
+    assert (slug_of(answers[-1]), int(answers[-1].headers["Retry-After"]) > 0) == ("rate-limited", True)
+    logged_in(server, key)
 
 
 def test_nothing_in_the_database_opens_a_session(server: TenutoServer, api: Api) -> None:

@@ -12,6 +12,7 @@ from fastapi import APIRouter, FastAPI
 from tenuto import __version__
 from tenuto.server.api import (
     agents,
+    audit,
     document,
     flow_runs,
     flows,
@@ -29,6 +30,7 @@ from tenuto.server.api import (
 from tenuto.server.api.access import Access
 from tenuto.server.api.guards import Guards
 from tenuto.server.api.hub import Hub
+from tenuto.server.api.limits import Limits
 from tenuto.server.api.routing import check_permissions
 from tenuto.server.api.watch import Watch
 from tenuto.server.settings import Settings
@@ -50,6 +52,7 @@ _ROUTERS = (
     keys.roles,
     sessions.router,
     sessions.tickets,
+    audit.router,
     overview.router,
     streams.router,
     workers.router,
@@ -94,6 +97,7 @@ def make_app(settings: Settings, database: Database, loopback_key: str = "") -> 
     app.state.access = access
     app.state.watch = watch
     app.state.hub = hub
+    app.state.limits = Limits()
     app.state.counters = counters
     app.state.services = []
     app.state.is_draining = False

@@ -18,7 +18,7 @@ from tenuto.server.store.sql import flow_runs, logs, new_runs, restarts, runs
 from tenuto.server.store.sql.flow_runs import RunFilter
 from tenuto.server.store.sql.stream import moment_of
 
-__all__ = ["LogFilter", "log_lines", "place_of_logs", "router"]
+__all__ = ["LogFilter", "log_lines", "moment", "place_of_logs", "router"]
 
 router = new_router("/flow-runs", tags=["flow runs"])
 
@@ -57,8 +57,8 @@ def run_filter(
         agent_id=agent_id,
         parent_flow_run_id=parent_flow_run_id,
         labels=_parts(label),
-        since=_time(since, "since"),
-        until=_time(until, "until"),
+        since=moment(since, "since"),
+        until=moment(until, "until"),
         text=q,
         parameters=parameters,
     )
@@ -219,7 +219,8 @@ def set_state(store: StoreOf, id: PathId, body: StateChange) -> Any:
             message=body.message,
             with_tasks=body.with_tasks,
             expected_version=body.expected_version,
-        )
+        ),
+        after={"state": body.type},
     )
     return get_flow_run(store, id)
 
@@ -307,7 +308,8 @@ def set_task_state(store: StoreOf, id: PathId, task_run_id: TaskRunId, body: Tas
             by=store.principal.name,
             message=body.message,
             expected_version=body.expected_version,
-        )
+        ),
+        after={"state": body.type},
     )
     return get_flow_run(store, id)
 
@@ -404,7 +406,7 @@ def _parts(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def _time(text: str, name: str) -> datetime | None:
+def moment(text: str, name: str) -> datetime | None:
     """Return the time that a text names: ISO 8601, or how long ago."""
     if not text:
         return None

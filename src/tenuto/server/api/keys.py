@@ -63,14 +63,21 @@ def list_keys(store: StoreOf, page: PageOf) -> Any:
 @router.post("", response_model=KeyMade, status_code=201, **asks(Permission.ADMIN))
 def create_key(store: StoreOf, body: NewKey) -> Any:
     """Make a key."""
-    key_id, key = store.write(lambda tx: keys.create_key(tx, body.name, body.role, body.expires_at))
+    key_id, key = store.write(
+        lambda tx: keys.create_key(tx, body.name, body.role, body.expires_at),
+        after={"name": body.name, "role": body.role},
+    )
     return {"id": key_id, "key": key}
 
 
 @router.patch("/{id}", response_model=KeyOut, **asks(Permission.ADMIN))
 def change_key(store: StoreOf, id: PathId, body: KeyChange) -> Any:
     """Give a key another role; sessions and streams of the one before end within seconds."""
-    before = store.write(lambda tx: keys.change_role(tx, id, body.role))
+    before = store.write(
+        lambda tx: keys.change_role(tx, id, body.role),
+        before=lambda row: row and {"role": row["role"]},
+        after={"role": body.role},
+    )
     if before is None:
         raise Problem(404, "not-found", f"There is no key {id}.")
     return {**before, "role": body.role}

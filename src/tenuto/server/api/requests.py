@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
-from typing import Annotated, TypeVar
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Path, Query, Request, Response
 
 from tenuto.server.api.problems import Problem
+from tenuto.server.api.recording import entry_of, is_audited
 from tenuto.server.domain.access import Principal
+from tenuto.server.store.sql.audit import record
 from tenuto.server.store.sql.database import Database, Transaction
 from tenuto.server.store.sql.pages import PageRequest
 
@@ -40,9 +43,29 @@ class Store:
         """Do work that only reads."""
         return self._database.read(work)
 
-    def write(self, work: Callable[[Transaction], T]) -> T:
-        """Do work in a transaction."""
-        return self._database.write(work)
+    def write(
+        self,
+        work: Callable[[Transaction], T],
+        *,
+        before: Callable[[T], Mapping[str, Any] | None] = lambda _: None,
+        after: Mapping[str, Any] | None = None,
+    ) -> T:
+        """
+        Do work in a transaction, and write down there who did it.
+
+        Args:
+            work: what is done.
+            before: of what it returns, what was there before, for whoever reads who did what.
+            after: what is there then.
+        """
+
+        def recorded(transaction: Transaction) -> T:
+            result = work(transaction)
+            entry = entry_of(self._request, self.principal, "done")
+            record(transaction, replace(entry, before=before(result), after=after))
+            return result
+
+        return self._database.write(recorded if is_audited(self._request) else work)
 
     def url(self, path: str) -> str:
         """Return the link to a page."""

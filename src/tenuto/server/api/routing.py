@@ -11,12 +11,15 @@ from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
 
 from tenuto.server.api.access import principal_of
+from tenuto.server.api.limits import check_depth
 from tenuto.server.api.problems import Problem
+from tenuto.server.api.recording import record_denial
 from tenuto.server.domain.access import Permission, Principal
 
 __all__ = ["Route", "all_routes", "check_permissions", "new_router"]
 
 _DECLARED = "x-permission"
+_DENIED = (401, 403)
 
 
 class Route(APIRoute):
@@ -31,7 +34,10 @@ class Route(APIRoute):
         handle = super().get_route_handler()
 
         async def checked(request: Request) -> Response:
+            request.state.permission, request.state.route = self.permission, self.path
             await authorize(request, self.permission)
+            if self.body_field is not None:
+                check_depth(await request.body())
             return await handle(request)
 
         return checked
@@ -42,13 +48,22 @@ async def authorize(request: Request, permission: Permission | None) -> Principa
     Let through only who may; put them into `request.state.principal`.
 
     Raises:
-        Problem: 401 without a valid key, 403 for one that may not.
+        Problem: 401 without a valid key, 403 for one that may not, 429 for one that asks too often.
     """
     request.state.principal = None
     if permission in (Permission.PUBLIC, Permission.LEASE):
         return None
-    principal = await principal_of(request)
+    try:
+        principal = await principal_of(request)
+    except Problem as problem:
+        if problem.status in _DENIED:
+            await record_denial(request, None)
+        raise
+    if permission is not Permission.WORK and principal.key_id:
+        # The key of the server's machine has no limit: whoever has that can stop the process as well.
+        request.app.state.limits.requests.check(principal.key_id)
     if permission is None or not principal.may(permission):
+        await record_denial(request, principal)
         raise Problem(403, "forbidden", f"The role {principal.role} may not do this; it takes {permission}.")
     request.state.principal = principal
     return principal

@@ -10,12 +10,16 @@ from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
 from tenuto.server.api.access import SESSION_COOKIE, Access, csrf_token, principal_of_key
+from tenuto.server.api.limits import Limits
 from tenuto.server.api.models import Given
 from tenuto.server.api.problems import Problem
+from tenuto.server.api.recording import entry_of, record_denial
 from tenuto.server.api.requests import StoreOf
 from tenuto.server.api.routing import asks, new_router
 from tenuto.server.domain.access import Permission, Principal
 from tenuto.server.store.sql import sessions
+from tenuto.server.store.sql.audit import record
+from tenuto.server.store.sql.database import Transaction
 from tenuto.server.store.sql.sessions import SESSION_AGE, TICKET_AGE
 
 __all__ = ["login", "router", "tickets"]
@@ -52,8 +56,18 @@ async def login_by_ticket(
 ) -> Response:
     """Open a session by the address that was printed, and go on to the pages."""
     access: Access = request.app.state.access
-    token = await run_in_threadpool(access.database.write, lambda tx: sessions.use_ticket(tx, ticket))
+    _check_rate(request)
+
+    def work(transaction: Transaction) -> str | None:
+        token = sessions.use_ticket(transaction, ticket)
+        if token is not None:
+            principal = sessions.find_session(transaction, token, access.machine)
+            record(transaction, entry_of(request, principal, "done"))
+        return token
+
+    token = await run_in_threadpool(access.database.write, work)
     if token is None:
+        await record_denial(request, None)
         raise Problem(
             401, "unauthenticated", "The ticket was used, or is too old. A new one: tenuto server open"
         )
@@ -67,11 +81,19 @@ async def login_by_ticket(
 async def login_by_key(request: Request, response: Response, body: Login) -> Any:
     """Open a session by a key that somebody has typed in."""
     access: Access = request.app.state.access
-    principal = await principal_of_key(access, body.key)
+    _check_rate(request)
+    try:
+        principal = await principal_of_key(access, body.key)
+    except Problem:
+        await record_denial(request, None)
+        raise
     machine = b"" if principal.key_id else access.machine
-    token = await run_in_threadpool(
-        access.database.write, lambda tx: sessions.open_session(tx, principal.key_id, machine)
-    )
+
+    def work(transaction: Transaction) -> str:
+        record(transaction, entry_of(request, principal, "done"))
+        return sessions.open_session(transaction, principal.key_id, machine)
+
+    token = await run_in_threadpool(access.database.write, work)
     _set_cookie(request, response, token)
     return {"name": principal.name, "role": principal.role, "csrf_token": csrf_token(token)}
 
@@ -102,6 +124,12 @@ def create_ticket(request: Request, store: StoreOf) -> Any:
     """Make a ticket, by which a browser on its way here needs no key."""
     ticket = store.write(lambda tx: sessions.create_ticket(tx, *_holder(request, store.principal)))
     return {"url": store.url(f"/login?ticket={ticket}"), "expires_seconds": TICKET_AGE.total_seconds()}
+
+
+def _check_rate(request: Request) -> None:
+    address = "" if request.client is None else request.client.host
+    limits: Limits = request.app.state.limits
+    limits.logins.check(address)
 
 
 def _holder(request: Request, principal: Principal) -> tuple[str, bytes]:

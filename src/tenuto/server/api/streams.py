@@ -17,6 +17,7 @@ from tenuto.server.api.access import principal_of
 from tenuto.server.api.flow_runs import LogFilter, log_lines, place_of_logs
 from tenuto.server.api.hub import RESYNC, Hub, Place
 from tenuto.server.api.problems import Problem
+from tenuto.server.api.recording import record_denial
 from tenuto.server.api.requests import JsonLines, PathId
 from tenuto.server.api.routing import asks, new_router
 from tenuto.server.api.watch import Watch
@@ -42,6 +43,7 @@ async def follow_events(
     """Tell what happens, a JSON line each; an empty line every 15 s. `resync`: fetch anew what you show."""
     hub: Hub = request.app.state.hub
     watch: Watch = request.app.state.watch
+    watch.check_room(request.state.principal)
     wanted = {topic.strip() for topic in topics.split(",") if topic.strip()}
     place = Place.parse(after) if after else None
 
@@ -63,6 +65,7 @@ async def follow_logs(
 ) -> Response:
     """Tell the log records of a flow run as they come; ends with `{"done": true}` after the run's end."""
     watch: Watch = request.app.state.watch
+    watch.check_room(request.state.principal)
     hub: Hub = request.app.state.hub
     database = request.app.state.database
     wanted = LogFilter(level, slug, q)
@@ -100,13 +103,18 @@ async def live(socket: WebSocket) -> None:
     try:
         principal = await principal_of(socket)
     except Problem:
+        await record_denial(socket, None)
         await socket.close(4401)
         return
     if not principal.may(Permission.READ):
+        await record_denial(socket, principal)
         await socket.close(4403)
         return
-    await socket.accept()
     watch: Watch = socket.app.state.watch
+    if not watch.has_room(principal):
+        await socket.close(4429)
+        return
+    await socket.accept()
     with watch.held(principal) as ended:
         closing = asyncio.create_task(_close(socket, ended))
         try:

@@ -11,6 +11,7 @@ from typing import TypeVar, cast
 from starlette.concurrency import run_in_threadpool
 
 from tenuto.server.api.access import Access
+from tenuto.server.api.problems import Problem
 from tenuto.server.domain.access import Principal
 from tenuto.server.store.sql.database import StoreUnavailable, Transaction
 from tenuto.server.store.sql.sessions import is_current
@@ -19,6 +20,7 @@ __all__ = ["Watch", "until"]
 
 T = TypeVar("T")
 LOOK_SECONDS = 2.0
+OPEN_MAX = 100
 
 
 class Watch:
@@ -66,6 +68,21 @@ class Watch:
                 del self._open[principal]
                 if self._ended.get(principal) is ended:
                     del self._ended[principal]
+
+    def has_room(self, principal: Principal) -> bool:
+        """Say whether somebody may have another stream open (S-22)."""
+        return self._open[principal] < OPEN_MAX
+
+    def check_room(self, principal: Principal) -> None:
+        """
+        Let somebody have another stream open.
+
+        Raises:
+            Problem: 429 where they have as many as they may.
+        """
+        if not self.has_room(principal):
+            text = f"There are {OPEN_MAX} streams open with this key. Close some of them."
+            raise Problem(429, "rate-limited", text, headers={"Retry-After": "1"}, retry_after=1)
 
     async def guarded(self, principal: Principal, items: AsyncGenerator[T]) -> AsyncIterator[T]:
         """Yield items for as long as somebody would be let in."""

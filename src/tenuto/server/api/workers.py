@@ -15,6 +15,7 @@ from starlette.concurrency import run_in_threadpool
 
 from tenuto.journal.event import Header
 from tenuto.server.api.access import lease_token
+from tenuto.server.api.limits import check_depth
 from tenuto.server.api.problems import Problem
 from tenuto.server.api.routing import asks, new_router
 from tenuto.server.domain.access import Permission
@@ -217,6 +218,7 @@ async def _body(request: Request, bytes_max: int, inflated_max: int = 0) -> byte
             raise Problem(413, "payload-too-large", f"The request is larger than {bytes_max:,} bytes.")
         parts.append(part)
     body = b"".join(parts)
+    check_depth(body)
     match request.headers.get("content-encoding", "identity").lower():
         case "identity":
             return body
@@ -234,6 +236,7 @@ def _inflated(body: bytes, bytes_max: int) -> bytes:
         raise Problem(422, "invalid-request", f"The request is not valid gzip: {error}") from error
     if inflating.unconsumed_tail:
         raise Problem(413, "payload-too-large", f"The request is larger than {bytes_max:,} bytes.")
+    check_depth(data)
     if not inflating.eof or inflating.unused_data:
         raise Problem(422, "invalid-request", "The request is not valid gzip: it is not whole.")
     return data

@@ -443,7 +443,7 @@ audit = sa.Table(
     _text("route"),
     # What it was about: the path as it was asked for.
     _text("object"),
-    _number("status"),
+    _text("outcome"),
     _text("address"),
     _json("before"),
     _json("after"),

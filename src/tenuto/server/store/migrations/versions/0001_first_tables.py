@@ -52,7 +52,7 @@ def upgrade() -> None:
         sa.Column("method", sa.Text(), server_default="", nullable=False),
         sa.Column("route", sa.Text(), server_default="", nullable=False),
         sa.Column("object", sa.Text(), server_default="", nullable=False),
-        sa.Column("status", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("outcome", sa.Text(), server_default="", nullable=False),
         sa.Column("address", sa.Text(), server_default="", nullable=False),
         sa.Column("before", types.Json, nullable=True),
         sa.Column("after", types.Json, nullable=True),
