@@ -38,8 +38,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TenutoServer]:
 class Api:
     """What a program asks of a server."""
 
-    def __init__(self, server: TenutoServer, key: str | None = None) -> None:
-        self.url = f"{server.url}/api/v1"
+    def __init__(self, server: TenutoServer | str, key: str | None = None) -> None:
+        url = server if isinstance(server, str) else server.url
+        self.url = f"{url}/api/v1"
         self._headers = {} if key is None else {"Authorization": f"Bearer {key}"}
         self._pool = urllib3.PoolManager()
 

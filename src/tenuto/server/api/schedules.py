@@ -100,7 +100,11 @@ def deactivate(store: StoreOf, id: PathId) -> Any:
 def preview(body: Preview) -> Any:
     """Return the next times of a schedule."""
     schedule = _read(body.described)
-    events = schedule.next(body.count, body.after or datetime.now(UTC), return_events=True)
+    after = body.after or datetime.now(UTC)
+    try:
+        events = schedule.next(body.count, after, return_events=True)
+    except (ValueError, TypeError, ArithmeticError) as error:
+        raise Problem(422, "invalid-request", f"The schedule has no such times: {error}") from error
     return [
         {
             "local": event.start_time,
@@ -115,7 +119,7 @@ def preview(body: Preview) -> Any:
 def _read(described: dict[str, Any]) -> Schedule:
     try:
         return schedule_from_dict(described)
-    except (ValueError, TypeError, KeyError) as error:
+    except ValueError as error:
         raise Problem(422, "invalid-request", f"The schedule cannot be read: {error}") from error
 
 
