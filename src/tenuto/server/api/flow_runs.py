@@ -9,7 +9,18 @@ import msgspec
 from fastapi import Depends, Header, Query, Request, Response
 from pydantic import BaseModel, Field
 
-from tenuto.server.api.models import EventOut, FlowRunOut, Given, Listed, StateOut, TaskRunOut, Uuid, listed
+from tenuto.server.api.models import (
+    EventOut,
+    FlowRunOut,
+    Given,
+    Listed,
+    StateOut,
+    TaskRunOut,
+    Time,
+    Uuid,
+    in_utc,
+    listed,
+)
 from tenuto.server.api.problems import Problem
 from tenuto.server.api.requests import JsonLines, PageOf, PathId, StoreOf, TaskRunId
 from tenuto.server.api.routing import asks, new_router
@@ -22,6 +33,7 @@ __all__ = ["LogFilter", "log_lines", "moment", "place_of_logs", "router"]
 
 router = new_router("/flow-runs", tags=["flow runs"])
 
+NUMBER_MAX = 2**63 - 1
 _TASKS_SHOWN = 1_000
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
@@ -135,7 +147,7 @@ class NewFlowRun(Given):
     labels: list[str] | None = None
     context: dict[str, Any] = Field(default_factory=dict)
     run_config: dict[str, Any] | None = None
-    scheduled_start_time: datetime | None = Field(None, description="Default: now.")
+    scheduled_start_time: Time | None = Field(None, description="Default: now.")
     parent_flow_run_id: Uuid | None = None
     parent_task_run_id: Uuid | None = None
     allow_extra: bool = Field(False, description="Let through parameters that the flow does not have.")
@@ -397,9 +409,12 @@ def place_of_logs(text: str) -> tuple[int, int]:
     """Return epoch and number of the last record that is known, of `EPOCH.LSEQ`."""
     epoch, _, lseq = text.partition(".")
     try:
-        return (int(epoch), int(lseq)) if text else (0, 0)
+        place = (int(epoch), int(lseq)) if text else (0, 0)
     except ValueError:
-        raise Problem(422, "invalid-request", f"after={text!r} is no place. Write EPOCH.LSEQ.") from None
+        place = (-1, -1)
+    if not all(0 <= number <= NUMBER_MAX for number in place):
+        raise Problem(422, "invalid-request", f"after={text!r} is no place. Write EPOCH.LSEQ.")
+    return place
 
 
 def _parts(text: str) -> list[str]:
@@ -414,9 +429,8 @@ def moment(text: str, name: str) -> datetime | None:
     try:
         if unit is not None:
             return datetime.now(UTC) - timedelta(**{unit: float(text[:-1])})
-        found = datetime.fromisoformat(text)
+        return in_utc(datetime.fromisoformat(text))
     except (ValueError, OverflowError):
         raise Problem(
             422, "invalid-request", f"{name}={text!r} is no time. Write 24h, or 2026-01-31."
         ) from None
-    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)

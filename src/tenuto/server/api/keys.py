@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import Response
 from pydantic import BaseModel, Field
 
-from tenuto.server.api.models import Given, Listed, Name, listed
+from tenuto.server.api.models import Given, Listed, Name, Time, listed
 from tenuto.server.api.problems import Problem
 from tenuto.server.api.requests import PageOf, PathId, StoreOf
 from tenuto.server.api.routing import asks, new_router
@@ -38,7 +38,7 @@ class NewKey(Given):
 
     name: Name
     role: Role
-    expires_at: datetime | None = None
+    expires_at: Time | None = None
 
 
 class KeyChange(Given):

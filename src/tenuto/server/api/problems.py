@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 
 from tenuto.exceptions import PrefectException
 from tenuto.server.domain.new_runs import MissingParameters, UnknownParameters
-from tenuto.server.store.sql.database import StoreUnavailable
+from tenuto.server.store.sql.database import BadValue, StoreUnavailable
 from tenuto.server.store.sql.flows import AlreadyExists, NotFound
 from tenuto.server.store.sql.ingest import BadBatch, Conflict, Gap
 from tenuto.server.store.sql.leases import Fenced
@@ -87,11 +87,13 @@ def problem_of(error: Exception) -> Problem | None:
             return Problem(409, "already-exists", text, id=error.id)
         case MissingParameters():
             return Problem(422, "missing-parameters", text, names=error.names)
-        case BadQuery() | UnknownParameters() | BadTarget():
+        case BadQuery() | BadValue() | UnknownParameters() | BadTarget():
             return Problem(422, "invalid-request", text)
         case VersionConflict():
             facts = {"current_version": error.version, "current_state": error.state}
             return Problem(409, "version-conflict", text, **facts)
+        case UnicodeEncodeError():
+            return Problem(422, "invalid-request", "The request has half of a pair for a character.")
         case LeaseHeld() | CannotRestart():
             return Problem(409, "illegal-transition", text)
         case StoreUnavailable():
@@ -154,5 +156,5 @@ def install(app: FastAPI) -> None:
 
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, http)
-    for kind in (Problem, PrefectException, Exception):
+    for kind in (Problem, PrefectException, UnicodeEncodeError, Exception):
         app.add_exception_handler(kind, told)

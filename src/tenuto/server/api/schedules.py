@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from tenuto.schedules.schedules import Schedule
 from tenuto.serialization.schedule import schedule_from_dict
-from tenuto.server.api.models import Given
+from tenuto.server.api.models import Given, Time
 from tenuto.server.api.problems import Problem
 from tenuto.server.api.requests import PathId, StoreOf
 from tenuto.server.api.routing import asks, new_router
@@ -47,7 +47,7 @@ class Preview(Given):
 
     described: dict[str, Any]
     count: Annotated[int, Field(ge=1, le=100)] = 5
-    after: datetime | None = None
+    after: Time | None = None
 
 
 class TimeOut(BaseModel):

@@ -68,11 +68,11 @@ async def follow_logs(
     watch.check_room(request.state.principal)
     hub: Hub = request.app.state.hub
     database = request.app.state.database
-    wanted = LogFilter(level, slug, q)
+    wanted, begin = LogFilter(level, slug, q), place_of_logs(after)
     await run_in_threadpool(database.read, partial(flow_runs.get_flow_run, run_id=id))
 
     async def lines() -> AsyncGenerator[bytes]:
-        place = place_of_logs(after)
+        place = begin
         while True:
             # Asked before the lines are read: what the run logged up to its end is then among them.
             run = await run_in_threadpool(database.read, partial(flow_runs.get_flow_run, run_id=id))

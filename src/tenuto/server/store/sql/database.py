@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from tenuto.exceptions import PrefectException
 
-__all__ = ["Clock", "Database", "StoreUnavailable", "Transaction", "Work"]
+__all__ = ["BadValue", "Clock", "Database", "StoreUnavailable", "Transaction", "Work"]
 
 T = TypeVar("T")
 Clock = Callable[[], datetime]
@@ -35,6 +35,16 @@ class StoreUnavailable(PrefectException, RuntimeError):
     def __init__(self, code: str, what: str) -> None:
         self.code = code
         super().__init__(what)
+
+
+class BadValue(PrefectException, ValueError):
+    """The database has no room for a value such as the one that was given; nothing was stored."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The request has a value that cannot be stored or looked for, such as the character 0 or a "
+            "number beyond 64 bits."
+        )
 
 
 @dataclass(frozen=True, slots=True)
