@@ -6,7 +6,7 @@ Make the pages of docs/reference, which say what the code says already.
 
 Settings are those of `src/tenuto/defaults.toml` with their comments; commands are shown by their help. Public
 names are what the doors of the package declare in `__all__`, with the signatures and the first sentences of
-their docstrings. The journal's tables are those of its structs.
+their docstrings. The journal's tables are those of its structs. `openapi.json` is what the server serves.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -250,6 +251,20 @@ def command_line_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+# ------------------------------------------------------------------------------------------------- the server
+
+
+def openapi_page() -> str:
+    """Return the OpenAPI document of the server's API."""
+    from tenuto.server.api.document import openapi_text
+    from tenuto.server.app import make_app
+    from tenuto.server.settings import Settings
+    from tenuto.server.store.sql.sqlite import SqliteDatabase
+
+    app = make_app(Settings(home=ROOT), SqliteDatabase(None, lambda: datetime.now(UTC)))
+    return openapi_text(app).decode() + "\n"
+
+
 # ------------------------------------------------------------------------------------------------------ files
 
 
@@ -262,6 +277,7 @@ def pages() -> dict[Path, str]:
         REFERENCE / "api.md": api_page(),
         REFERENCE / "command-line.md": command_line_page(),
         REFERENCE / "journal.md": journal_reference.page(),
+        REFERENCE / "openapi.json": openapi_page(),
     }
 
 

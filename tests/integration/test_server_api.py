@@ -6,7 +6,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -39,8 +40,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TenutoServer]:
 class Api:
     """What a program asks of a server."""
 
-    def __init__(self, server: TenutoServer, key: str | None = None) -> None:
-        self.url = f"{server.url}/api/v1"
+    def __init__(self, server: TenutoServer | str, key: str | None = None) -> None:
+        url = server if isinstance(server, str) else server.url
+        self.url = f"{url}/api/v1"
         self._headers = {} if key is None else {"Authorization": f"Bearer {key}"}
         self._pool = urllib3.PoolManager()
 
@@ -55,6 +57,18 @@ class Api:
         return self._pool.request(
             "GET", self.url + path, headers=self._headers, preload_content=False, timeout=30
         )
+
+    def begin(self, method: str, path: str, body: Any = None) -> Callable[[], urllib3.BaseHTTPResponse]:
+        """Ask, and return what waits for the answer."""
+        got: list[urllib3.BaseHTTPResponse] = []
+        asking = threading.Thread(target=lambda: got.append(self(method, path, body)))
+        asking.start()
+
+        def answer() -> urllib3.BaseHTTPResponse:
+            asking.join()
+            return got[0]
+
+        return answer
 
     def lines(self, path: str) -> Iterator[Any]:
         """Yield the lines of a stream, without those that only keep it open."""
@@ -145,7 +159,11 @@ def test_every_route_asks_every_role_for_its_permission(tmp_path: Path, server: 
 
 
 def _whole(path: str) -> str:
-    return path if path.startswith("/api/v1") or path in ("/", "/health", "/ready") else "/api/v1" + path
+    return (
+        path
+        if path.startswith("/api/v1") or path in ("/", "/health", "/ready", "/metrics")
+        else "/api/v1" + path
+    )
 
 
 def test_a_key_of_a_store_is_found_by_its_secret_only(tmp_path: Path) -> None:
@@ -323,6 +341,37 @@ def test_a_worker_reports_by_its_token_and_no_other(
     assert beat["commands"] == [{"command": "cancel"}]
     # A token opens its own run, and nothing of the people's.
     assert worker("GET", "/flow-runs").status == 401
+
+
+def test_a_failed_run_is_restarted(server: TenutoServer, api: Api, flow: dict[str, Any]) -> None:
+    # R-BE-126
+    claim = claimed(api, flow)
+    path, epoch = f"/flow-runs/{claim['flow_run']['id']}", claim["epoch"]
+    assert slug_of(api("POST", f"{path}/restart")) == "illegal-transition"
+    events = [
+        run_state("Running"),
+        task_state("a", "Running"),
+        task_state("a", "Failed"),
+        run_state("Failed"),
+    ]
+    worker = Api(server, claim["lease_token"])
+    worker("POST", f"/runs/{claim['flow_run']['id']}/events", body_of(epoch, 1, events))
+    shown = api("GET", path).json()["version"]
+
+    stale = api("PUT", f"{path}/state", {"type": "Success", "expected_version": shown - 1})
+    plan = api("POST", f"{path}/restart", {"dry_run": True}).json()
+    done = api("POST", f"{path}/restart", {"from": "failed"}).json()
+
+    assert (slug_of(stale), stale.json()["current_version"]) == ("version-conflict", shown)
+    assert (plan["again"], plan["flow_run"]["state"]["type"]) == (1, "Failed")
+    assert (done["again"], done["flow_run"]["state"]["type"]) == (1, "Scheduled")
+    assert done["tasks"] == [{"slug": "a", "map_index": -1, "state": "Failed"}]
+
+
+def test_a_run_of_an_unknown_flow_is_refused(api: Api) -> None:
+    for given in ({"flow_id": str(uuid.uuid4())}, {"flow_group_id": str(uuid.uuid4())}):
+        assert slug_of(api("POST", "/flow-runs", given)) == "not-found"
+    assert slug_of(api("POST", "/flow-runs", {"flow_id": "no id"})) == "invalid-request"
 
 
 def test_what_happens_is_told_in_order_and_goes_on_after_a_break(

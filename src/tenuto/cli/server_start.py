@@ -68,6 +68,8 @@ def command(
     def ready(running: Running) -> None:
         display.line(f"Database: {settings.database_shown}")
         display.result(f"Tenuto server ready at {running.url}")
+        if running.ticket:
+            display.line(f"Open it within 30 s: {running.open_url}\nLater: tenuto server open")
         display.flush()
         if settings.services and (running.key or not settings.auth):
             # Runs that were made before the server existed, and those whose process does not ship them.

@@ -55,10 +55,20 @@ def schedule_from_dict(described: Mapping[str, Any]) -> Schedule:
     Raises:
         ValueError: if something in it is not Tenuto's own, or is wrong.
     """
-    from tenuto.schedules.schedules import Schedule
-
     if described.get("type") != "Schedule":
         raise ValueError(f"{described.get('type')!r} is no schedule of Tenuto's own.")
+    try:
+        return _schedule_from_dict(described)
+    except KeyError as error:
+        raise ValueError(f"The description of the schedule lacks {error}.") from error
+    except (AttributeError, TypeError, ArithmeticError) as error:
+        # Where an object should be stands a text, or a number is beyond all times: anybody may describe one.
+        raise ValueError(f"The schedule is not described as one: {error}.") from error
+
+
+def _schedule_from_dict(described: Mapping[str, Any]) -> Schedule:
+    from tenuto.schedules.schedules import Schedule
+
     clocks = [_clock_from_dict(clock) for clock in described.get("clocks", ())]
     lists = {name: [_function_from_dict(name, one) for one in described.get(name, ())] for name in _LISTS}
     return Schedule(clocks, **lists)

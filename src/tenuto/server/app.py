@@ -12,21 +12,27 @@ from fastapi import APIRouter, FastAPI
 from tenuto import __version__
 from tenuto.server.api import (
     agents,
+    audit,
+    document,
     flow_runs,
     flows,
     health,
     keys,
+    metrics,
     overview,
     problems,
     projects,
     schedules,
+    sessions,
     streams,
     workers,
 )
 from tenuto.server.api.access import Access
 from tenuto.server.api.guards import Guards
 from tenuto.server.api.hub import Hub
+from tenuto.server.api.limits import Limits
 from tenuto.server.api.routing import check_permissions
+from tenuto.server.api.watch import Watch
 from tenuto.server.settings import Settings
 from tenuto.server.store.sql.database import Database
 
@@ -34,6 +40,7 @@ __all__ = ["make_app"]
 
 _ROUTERS = (
     health.meta,
+    document.router,
     projects.router,
     flows.groups,
     flows.versions,
@@ -43,6 +50,9 @@ _ROUTERS = (
     agents.router,
     keys.router,
     keys.roles,
+    sessions.router,
+    sessions.tickets,
+    audit.router,
     overview.router,
     streams.router,
     workers.router,
@@ -62,12 +72,16 @@ def make_app(settings: Settings, database: Database, loopback_key: str = "") -> 
         RuntimeError: when a route declares no permission.
     """
     hub = Hub(database)
+    access = Access(database, loopback_key, is_open=not settings.auth)
+    watch = Watch(access)
+    counters = metrics.Counters()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        following = asyncio.create_task(hub.run())
+        tasks = [asyncio.create_task(hub.run()), asyncio.create_task(watch.run())]
         yield
-        following.cancel()
+        for task in tasks:
+            task.cancel()
 
     app = FastAPI(
         lifespan=lifespan,
@@ -80,17 +94,22 @@ def make_app(settings: Settings, database: Database, loopback_key: str = "") -> 
     )
     app.state.settings = settings
     app.state.database = database
-    app.state.access = Access(database, loopback_key, is_open=not settings.auth)
+    app.state.access = access
+    app.state.watch = watch
     app.state.hub = hub
+    app.state.limits = Limits()
+    app.state.counters = counters
     app.state.services = []
     app.state.is_draining = False
     problems.install(app)
-    app.add_middleware(Guards, allowed_hosts=_hosts(settings))
+    app.add_middleware(Guards, allowed_hosts=_hosts(settings), counters=counters)
     api = APIRouter(prefix="/api/v1")
     for router in _ROUTERS:
         api.include_router(router)
     api.include_router(streams.sockets)
     app.include_router(health.router)
+    app.include_router(metrics.router)
+    app.include_router(sessions.login)
     app.include_router(api)
     check_permissions(app)
     return app

@@ -10,21 +10,25 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import uvicorn
+from fastapi import FastAPI
 
 from tenuto._base.files import ensure_private_dir, write_atomic
 from tenuto.exceptions import PrefectException
 from tenuto.journal.process import this_process
+from tenuto.server.api.access import Access
 from tenuto.server.app import make_app
 from tenuto.server.services.running import running_services
 from tenuto.server.settings import Settings
 from tenuto.server.store.sql.database import Database
 from tenuto.server.store.sql.keys import has_keys
 from tenuto.server.store.sql.opening import open_database
+from tenuto.server.store.sql.sessions import create_ticket
 
 __all__ = ["AddressInUse", "KeyNeeded", "loopback_key", "serve"]
 
@@ -61,10 +65,17 @@ class Running:
     Attributes:
         url: where people and programs reach it.
         key: of this machine's programs; empty where none is needed.
+        ticket: what a browser on this machine opens a session with; empty where none is needed.
     """
 
     url: str
     key: str
+    ticket: str = ""
+
+    @property
+    def open_url(self) -> str:
+        """What a browser on this machine is to open."""
+        return f"{self.url}/login?ticket={self.ticket}" if self.ticket else self.url
 
 
 def serve(settings: Settings, on_ready: Callable[[Running], None]) -> None:
@@ -97,9 +108,17 @@ def serve(settings: Settings, on_ready: Callable[[Running], None]) -> None:
                 ws_max_size=1 << 20,
                 h11_max_incomplete_event_size=16 << 10,
             ),
-            lambda: on_ready(running),
+            lambda: on_ready(replace(running, ticket=_ticket(app, key))),
         )
         server.run(sockets=[listening])
+
+
+def _ticket(app: FastAPI, key: str) -> str:
+    """Return a ticket for the browser of whoever has started the server."""
+    if not key:
+        return ""
+    access: Access = app.state.access
+    return access.database.write(partial(create_ticket, key_id="", machine=access.machine))
 
 
 def _log_to_stderr() -> None:

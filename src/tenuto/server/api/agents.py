@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -15,13 +16,15 @@ from starlette.concurrency import run_in_threadpool
 from tenuto import __version__
 from tenuto.server.api.hub import Hub
 from tenuto.server.api.models import FlowRunOut, Given, Listed, Name, listed
+from tenuto.server.api.problems import Problem
 from tenuto.server.api.requests import PageOf, PathId, StoreOf
 from tenuto.server.api.routing import asks, new_router
+from tenuto.server.api.watch import Watch
 from tenuto.server.domain.access import Permission
 from tenuto.server.domain.agents import agent_status
 from tenuto.server.domain.timings import Timings
 from tenuto.server.store.sql import agents, claims, flow_runs, flows
-from tenuto.server.store.sql.database import Database, Transaction
+from tenuto.server.store.sql.database import Database, Transaction, Work
 
 __all__ = ["router"]
 
@@ -141,18 +144,29 @@ def change_agent(store: StoreOf, id: PathId, body: AgentChange) -> Any:
 @router.post("/{id}/claims", response_model=list[ClaimOut], **asks(Permission.WORK))
 async def claim(request: Request, id: PathId, body: ClaimRequest) -> Any:
     """Hand out due runs whose labels the agent covers; held until there is one, at most 30 s."""
+    timings: Timings = request.app.state.settings.timings
+    work = partial(_claim, agent_id=id, limit=body.max, timings=timings)
+    watch: Watch = request.app.state.watch
+    with watch.held(request.state.principal) as ended:
+        return await _claimed(request, body.wait_seconds, work, ended)
+
+
+async def _claimed(request: Request, seconds: float, work: Work[list[ClaimOut]], ended: asyncio.Event) -> Any:
     database: Database = request.app.state.database
     hub: Hub = request.app.state.hub
     timings: Timings = request.app.state.settings.timings
-    end = time.monotonic() + body.wait_seconds
-    work = partial(_claim, agent_id=id, limit=body.max, timings=timings)
-    while True:
+    end = time.monotonic() + seconds
+    while not ended.is_set():
         found = await run_in_threadpool(database.write, work)
         left = end - time.monotonic()
+        request.app.state.counters.claims += len(found)
         if found or left <= 0 or hub.is_closed or await request.is_disconnected():
             return found
         # A run falls due without anything being written: it is looked for again, hint or not.
         await hub.changed(min(left, timings.claim_look.total_seconds()))
+    raise Problem(
+        401, "unauthenticated", "The API key was revoked, has expired, or may do something else now."
+    )
 
 
 def _claim(transaction: Transaction, agent_id: str, limit: int, timings: Timings) -> list[ClaimOut]:

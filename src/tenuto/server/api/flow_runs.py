@@ -3,38 +3,51 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 from fastapi import Depends, Header, Query, Request, Response
 from pydantic import BaseModel, Field
 
-from tenuto.server.api.models import EventOut, FlowRunOut, Given, Listed, StateOut, TaskRunOut, listed
+from tenuto.server.api.models import (
+    EventOut,
+    FlowRunOut,
+    Given,
+    Listed,
+    StateOut,
+    TaskRunOut,
+    Time,
+    Uuid,
+    in_utc,
+    listed,
+)
 from tenuto.server.api.problems import Problem
-from tenuto.server.api.requests import PageOf, PathId, StoreOf
+from tenuto.server.api.requests import JsonLines, PageOf, PathId, StoreOf, TaskRunId
 from tenuto.server.api.routing import asks, new_router
 from tenuto.server.domain.access import Permission
-from tenuto.server.store.sql import flow_runs, logs, new_runs, runs
+from tenuto.server.store.sql import flow_runs, logs, new_runs, restarts, runs
 from tenuto.server.store.sql.flow_runs import RunFilter
 from tenuto.server.store.sql.stream import moment_of
 
-__all__ = ["LogFilter", "log_lines", "place_of_logs", "router"]
+__all__ = ["LogFilter", "log_lines", "moment", "place_of_logs", "router"]
 
 router = new_router("/flow-runs", tags=["flow runs"])
 
+NUMBER_MAX = 2**63 - 1
+_TASKS_SHOWN = 1_000
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 def run_filter(
     request: Request,
     state: Annotated[str, Query(description="Class names, with commas between them.")] = "",
-    flow_id: str | None = None,
-    flow_group_id: str | None = None,
+    flow_id: Uuid | None = None,
+    flow_group_id: Uuid | None = None,
     flow: Annotated[str | None, Query(description="Name of the flow.")] = None,
-    project_id: str | None = None,
+    project_id: Uuid | None = None,
     project: Annotated[str | None, Query(description="Name of the project.")] = None,
-    agent_id: str | None = None,
-    parent_flow_run_id: str | None = None,
+    agent_id: Uuid | None = None,
+    parent_flow_run_id: Uuid | None = None,
     label: Annotated[str, Query(description="All of these, with commas between them.")] = "",
     since: Annotated[str, Query(description="A time, or how long ago: `24h`, `7d`.")] = "",
     until: Annotated[str, Query(description="A time, or how long ago.")] = "",
@@ -56,8 +69,8 @@ def run_filter(
         agent_id=agent_id,
         parent_flow_run_id=parent_flow_run_id,
         labels=_parts(label),
-        since=_time(since, "since"),
-        until=_time(until, "until"),
+        since=moment(since, "since"),
+        until=moment(until, "until"),
         text=q,
         parameters=parameters,
     )
@@ -73,19 +86,60 @@ class CancelRequest(Given):
     force: bool = Field(False, description="Do not wait for its worker: fence it.")
 
 
+Version = Annotated[
+    int | None, Field(ge=0, description="`version` of the run as it was shown; else it is refused.")
+]
+
+
 class StateChange(Given):
     """A state to be set by hand."""
 
     type: str
     message: str = ""
     with_tasks: bool = Field(False, description="Task runs that have not finished get it, too.")
+    expected_version: Version = None
+
+
+class TaskStateChange(Given):
+    """A state of a task run to be set by hand."""
+
+    type: str
+    message: str = ""
+    expected_version: Version = None
+
+
+class RestartRequest(Given):
+    """How a run is to be restarted."""
+
+    origin: Literal["failed", "everything"] = Field(
+        "failed", alias="from", description="What did not succeed and what depends on it, or all."
+    )
+    message: str = ""
+    dry_run: bool = Field(False, description="Change nothing: only tell what would run again.")
+
+
+class RestartedTask(BaseModel):
+    """A task run that runs again."""
+
+    slug: str
+    map_index: int
+    state: str = Field(description="That it ended in.")
+
+
+class Restarted(BaseModel):
+    """What a restart takes back."""
+
+    flow_run: FlowRunOut
+    tasks: list[RestartedTask] = Field(description="The first 1,000 of those that run again.")
+    again: int = Field(description="How many run again.")
+    kept: int = Field(description="How many keep their state.")
 
 
 class NewFlowRun(Given):
     """A flow run to be made: of a version, of a flow, or of a flow by its names."""
 
-    flow_id: str | None = None
-    flow_group_id: str | None = None
+    flow_id: Uuid | None = None
+    flow_group_id: Uuid | None = None
     project: str | None = None
     flow: str | None = None
     name: str = ""
@@ -93,9 +147,9 @@ class NewFlowRun(Given):
     labels: list[str] | None = None
     context: dict[str, Any] = Field(default_factory=dict)
     run_config: dict[str, Any] | None = None
-    scheduled_start_time: datetime | None = Field(None, description="Default: now.")
-    parent_flow_run_id: str | None = None
-    parent_task_run_id: str | None = None
+    scheduled_start_time: Time | None = Field(None, description="Default: now.")
+    parent_flow_run_id: Uuid | None = None
+    parent_task_run_id: Uuid | None = None
     allow_extra: bool = Field(False, description="Let through parameters that the flow does not have.")
 
 
@@ -176,7 +230,9 @@ def set_state(store: StoreOf, id: PathId, body: StateChange) -> Any:
             by=store.principal.name,
             message=body.message,
             with_tasks=body.with_tasks,
-        )
+            expected_version=body.expected_version,
+        ),
+        after={"state": body.type},
     )
     return get_flow_run(store, id)
 
@@ -194,6 +250,31 @@ def cancel(store: StoreOf, id: PathId, body: CancelRequest | None = None) -> Any
     by = store.principal.name
     store.write(lambda tx: runs.cancel(tx, id, by=by, message=asked.message, force=asked.force))
     return get_flow_run(store, id)
+
+
+@router.post("/{id}/restart", response_model=Restarted, **asks(Permission.RUN))
+def restart(store: StoreOf, id: PathId, body: RestartRequest | None = None) -> Any:
+    """Have a flow run that has finished go on from where it failed, or from its beginning."""
+    asked = body or RestartRequest.model_validate({})
+    found = store.write(
+        lambda tx: restarts.restart(
+            tx,
+            id,
+            by=store.principal.name,
+            message=asked.message,
+            everything=asked.origin == "everything",
+            dry_run=asked.dry_run,
+        )
+    )
+    return {
+        "flow_run": get_flow_run(store, id),
+        "tasks": [
+            {"slug": task.slug, "map_index": task.map_index, "state": task.state}
+            for task in found.tasks[:_TASKS_SHOWN]
+        ],
+        "again": len(found.tasks),
+        "kept": found.kept,
+    }
 
 
 @router.post("/{id}/start-now", response_model=FlowRunOut, **asks(Permission.RUN))
@@ -222,9 +303,27 @@ def list_task_runs(
 
 
 @router.get("/{id}/task-runs/{task_run_id}/states", response_model=list[EventOut], **asks(Permission.READ))
-def list_task_states(store: StoreOf, id: PathId, task_run_id: str) -> Any:
+def list_task_states(store: StoreOf, id: PathId, task_run_id: TaskRunId) -> Any:
     """List the states of a task run, in order."""
     return [EventOut.of(row) for row in store.read(lambda tx: flow_runs.read_states(tx, id, task_run_id))]
+
+
+@router.put("/{id}/task-runs/{task_run_id}/state", response_model=FlowRunOut, **asks(Permission.RUN))
+def set_task_state(store: StoreOf, id: PathId, task_run_id: TaskRunId, body: TaskStateChange) -> Any:
+    """Set the state of a task run of a flow run that no worker is at."""
+    store.write(
+        lambda tx: runs.set_task_state(
+            tx,
+            id,
+            task_run_id,
+            body.type,
+            by=store.principal.name,
+            message=body.message,
+            expected_version=body.expected_version,
+        ),
+        after={"state": body.type},
+    )
+    return get_flow_run(store, id)
 
 
 @router.get("/{id}/summary", **asks(Permission.READ))
@@ -243,7 +342,7 @@ def summary(store: StoreOf, id: PathId) -> dict[str, Any]:
     return {"states": states, "tasks": tasks}
 
 
-@router.get("/{id}/events", **asks(Permission.READ))
+@router.get("/{id}/events", response_class=JsonLines, **asks(Permission.READ))
 def list_events(
     store: StoreOf, id: PathId, after: int = 0, limit: Annotated[int, Query(ge=1, le=1000)] = 1000
 ) -> Response:
@@ -253,10 +352,10 @@ def list_events(
         msgspec.json.encode({"seq": seq, "epoch": epoch, "event": msgspec.Raw(text.encode())}) + b"\n"
         for seq, epoch, text in rows
     ]
-    return Response(b"".join(lines), media_type="application/x-ndjson")
+    return JsonLines(b"".join(lines))
 
 
-@router.get("/{id}/logs", **asks(Permission.READ))
+@router.get("/{id}/logs", response_class=JsonLines, **asks(Permission.READ))
 def list_logs(
     store: StoreOf,
     id: PathId,
@@ -271,7 +370,7 @@ def list_logs(
     found = store.read(lambda tx: list(logs.read_log_lines(tx, id, place, limit)))
     last, lines = log_lines(id, found, LogFilter(level, slug, q))
     following = f"{last[0]}.{last[1]}" if found else after
-    return Response(lines, media_type="application/x-ndjson", headers={"X-Next-After": following})
+    return JsonLines(lines, headers={"X-Next-After": following})
 
 
 class LogFilter(NamedTuple):
@@ -310,16 +409,19 @@ def place_of_logs(text: str) -> tuple[int, int]:
     """Return epoch and number of the last record that is known, of `EPOCH.LSEQ`."""
     epoch, _, lseq = text.partition(".")
     try:
-        return (int(epoch), int(lseq)) if text else (0, 0)
+        place = (int(epoch), int(lseq)) if text else (0, 0)
     except ValueError:
-        raise Problem(422, "invalid-request", f"after={text!r} is no place. Write EPOCH.LSEQ.") from None
+        place = (-1, -1)
+    if not all(0 <= number <= NUMBER_MAX for number in place):
+        raise Problem(422, "invalid-request", f"after={text!r} is no place. Write EPOCH.LSEQ.")
+    return place
 
 
 def _parts(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def _time(text: str, name: str) -> datetime | None:
+def moment(text: str, name: str) -> datetime | None:
     """Return the time that a text names: ISO 8601, or how long ago."""
     if not text:
         return None
@@ -327,9 +429,8 @@ def _time(text: str, name: str) -> datetime | None:
     try:
         if unit is not None:
             return datetime.now(UTC) - timedelta(**{unit: float(text[:-1])})
-        found = datetime.fromisoformat(text)
+        return in_utc(datetime.fromisoformat(text))
     except (ValueError, OverflowError):
         raise Problem(
             422, "invalid-request", f"{name}={text!r} is no time. Write 24h, or 2026-01-31."
         ) from None
-    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)

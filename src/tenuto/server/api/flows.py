@@ -9,7 +9,7 @@ import msgspec
 from fastapi import Response
 from pydantic import Field
 
-from tenuto.server.api.models import FlowGroupOut, FlowOut, Given, Listed, RegisteredOut, listed
+from tenuto.server.api.models import FlowGroupOut, FlowOut, Given, Listed, RegisteredOut, Uuid, listed
 from tenuto.server.api.problems import Problem
 from tenuto.server.api.requests import PageOf, PathId, StoreOf
 from tenuto.server.api.routing import asks, new_router
@@ -41,7 +41,7 @@ class NewFlow(Given):
     serialized_flow: dict[str, Any] = Field(description="As `flow.serialize()` gives it.")
     labels: list[str] = Field(default_factory=list)
     description: str = ""
-    version_group_id: str | None = None
+    version_group_id: Uuid | None = None
     idempotency_key: str | None = Field(
         None, description="That of the last registration: nothing happens. `auto`: nothing for an equal flow."
     )
@@ -53,7 +53,7 @@ class NewFlow(Given):
 
 
 @groups.get("", response_model=Listed[FlowGroupOut], **asks(Permission.READ))
-def list_groups(store: StoreOf, page: PageOf, q: str = "", project_id: str | None = None) -> Any:
+def list_groups(store: StoreOf, page: PageOf, q: str = "", project_id: Uuid | None = None) -> Any:
     """List flows, each with its newest version."""
     found = store.read(lambda tx: flows.list_groups(tx, page, project_id=project_id, text=q))
     return listed(found, lambda row: row)
@@ -145,13 +145,17 @@ def get_flow(store: StoreOf, id: PathId) -> Any:
     return store.read(lambda tx: flows.get_flow(tx, id))
 
 
-@versions.post("/{id}/archive", status_code=204, response_model=None, **asks(Permission.EDIT))
+@versions.post(
+    "/{id}/archive", status_code=204, response_class=Response, response_model=None, **asks(Permission.EDIT)
+)
 def archive(store: StoreOf, id: PathId) -> None:
     """Archive a version: it keeps its history and is not run any more."""
     store.write(lambda tx: flows.archive(tx, id))
 
 
-@versions.post("/{id}/unarchive", status_code=204, response_model=None, **asks(Permission.EDIT))
+@versions.post(
+    "/{id}/unarchive", status_code=204, response_class=Response, response_model=None, **asks(Permission.EDIT)
+)
 def unarchive(store: StoreOf, id: PathId) -> None:
     """Take the archiving of a version back."""
     store.write(lambda tx: flows.archive(tx, id, archived=False))

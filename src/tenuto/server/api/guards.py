@@ -15,6 +15,7 @@ from fastapi import Request
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from tenuto.server.api.metrics import Counters
 from tenuto.server.api.problems import Problem, problem_response
 
 __all__ = ["Guards", "is_allowed_host"]
@@ -39,16 +40,19 @@ class Guards:
     Args:
         app: what the others go to.
         allowed_hosts: names, beside those of loopback, that requests may be addressed to.
+        counters: of answers.
     """
 
-    def __init__(self, app: ASGIApp, allowed_hosts: Iterable[str]) -> None:
+    def __init__(self, app: ASGIApp, allowed_hosts: Iterable[str], counters: Counters) -> None:
         self._app = app
+        self._counters = counters
         self._hosts = _LOOPBACK_NAMES | {host.lower() for host in allowed_hosts}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
+        send = self._counted(send)
         problem = self._problem(scope)
         if problem is not None and scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 4403})
@@ -58,6 +62,14 @@ class Guards:
             await self._app(scope, receive, send)
         else:
             await self._app(scope, *_bounded(scope, receive, _with_headers(send)))
+
+    def _counted(self, send: Send) -> Send:
+        async def sending(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                self._counters.requests[message["status"]] += 1
+            await send(message)
+
+        return sending
 
     def _problem(self, scope: Scope) -> Problem | None:
         headers = Headers(scope=scope)

@@ -49,9 +49,12 @@ class Place(NamedTuple):
             BadQuery: if it names none.
         """
         try:
-            return cls(*(int(part) for part in text.split(".")))
+            place = cls(*(int(part) for part in text.split(".")))
         except (TypeError, ValueError):
-            raise BadQuery(f"{text!r} is no place in the stream: give the id of the last message.") from None
+            place = cls(-1)
+        if not all(0 <= number < 2**63 for number in place):
+            raise BadQuery(f"{text!r} is no place in the stream: give the id of the last message.")
+        return place
 
     def __str__(self) -> str:
         return f"{self.xid}.{self.id}.{self.number}"
@@ -122,6 +125,11 @@ class Hub:
                 self._publish(messages)
             if not found:
                 await self._wait_for_more()
+
+    @property
+    def place(self) -> Cursor:
+        """Up to where the feed was read."""
+        return self._place
 
     def _wake(self) -> None:
         loop = self._loop

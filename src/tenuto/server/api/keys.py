@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from fastapi import Response
 from pydantic import BaseModel, Field
 
-from tenuto.server.api.models import Given, Listed, Name, listed
+from tenuto.server.api.models import Given, Listed, Name, Time, listed
 from tenuto.server.api.problems import Problem
 from tenuto.server.api.requests import PageOf, PathId, StoreOf
 from tenuto.server.api.routing import asks, new_router
@@ -37,7 +38,13 @@ class NewKey(Given):
 
     name: Name
     role: Role
-    expires_at: datetime | None = None
+    expires_at: Time | None = None
+
+
+class KeyChange(Given):
+    """What is to be changed."""
+
+    role: Role
 
 
 class KeyMade(BaseModel):
@@ -56,11 +63,29 @@ def list_keys(store: StoreOf, page: PageOf) -> Any:
 @router.post("", response_model=KeyMade, status_code=201, **asks(Permission.ADMIN))
 def create_key(store: StoreOf, body: NewKey) -> Any:
     """Make a key."""
-    key_id, key = store.write(lambda tx: keys.create_key(tx, body.name, body.role, body.expires_at))
+    key_id, key = store.write(
+        lambda tx: keys.create_key(tx, body.name, body.role, body.expires_at),
+        after={"name": body.name, "role": body.role},
+    )
     return {"id": key_id, "key": key}
 
 
-@router.delete("/{id}", status_code=204, response_model=None, **asks(Permission.ADMIN))
+@router.patch("/{id}", response_model=KeyOut, **asks(Permission.ADMIN))
+def change_key(store: StoreOf, id: PathId, body: KeyChange) -> Any:
+    """Give a key another role; sessions and streams of the one before end within seconds."""
+    before = store.write(
+        lambda tx: keys.change_role(tx, id, body.role),
+        before=lambda row: row and {"role": row["role"]},
+        after={"role": body.role},
+    )
+    if before is None:
+        raise Problem(404, "not-found", f"There is no key {id}.")
+    return {**before, "role": body.role}
+
+
+@router.delete(
+    "/{id}", status_code=204, response_class=Response, response_model=None, **asks(Permission.ADMIN)
+)
 def revoke_key(store: StoreOf, id: PathId) -> None:
     """Make a key worthless from now on."""
     if not store.write(lambda tx: keys.revoke_key(tx, id)):

@@ -6,11 +6,12 @@ Unknown fields of a request are refused; those of a response must be ignored by 
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from tenuto.server.store.sql.pages import Page
 
@@ -24,6 +25,9 @@ __all__ = [
     "RegisteredOut",
     "StateOut",
     "TaskRunOut",
+    "Time",
+    "Uuid",
+    "in_utc",
     "listed",
 ]
 
@@ -255,6 +259,26 @@ class RegisteredOut(BaseModel):
     url: str
 
 
+def _uuid(text: str) -> str:
+    """Return an id in its one form."""
+    return str(uuid.UUID(text))
+
+
+def in_utc(time: datetime) -> datetime:
+    """
+    Return a time in UTC; one without a zone is in UTC already.
+
+    Raises:
+        ValueError: if it lies beyond all times there.
+    """
+    try:
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"{time} is before or after all times in UTC") from None
+
+
+Time = Annotated[datetime, AfterValidator(in_utc)]
+Uuid = Annotated[str, AfterValidator(_uuid), Field(json_schema_extra={"format": "uuid"})]
 Name = Annotated[str, Field(min_length=1, max_length=500)]
 
 

@@ -16,13 +16,14 @@ from starlette.exceptions import HTTPException
 from tenuto.exceptions import PrefectException
 from tenuto.server.domain.group_settings import BadSettings
 from tenuto.server.domain.new_runs import MissingParameters, UnknownParameters
-from tenuto.server.store.sql.database import StoreUnavailable
+from tenuto.server.store.sql.database import BadValue, StoreUnavailable
 from tenuto.server.store.sql.flows import AlreadyExists, NotFound
 from tenuto.server.store.sql.ingest import BadBatch, Conflict, Gap
 from tenuto.server.store.sql.leases import Fenced
 from tenuto.server.store.sql.new_runs import Archived, BadTarget
 from tenuto.server.store.sql.pages import BadQuery
-from tenuto.server.store.sql.runs import IdempotencyMismatch, LeaseHeld
+from tenuto.server.store.sql.restarts import CannotRestart
+from tenuto.server.store.sql.runs import IdempotencyMismatch, LeaseHeld, VersionConflict
 from tenuto.server.store.sql.stream import IllegalTransition, UnknownRun
 
 __all__ = ["Problem", "install", "problem_response"]
@@ -87,9 +88,14 @@ def problem_of(error: Exception) -> Problem | None:
             return Problem(409, "already-exists", text, id=error.id)
         case MissingParameters():
             return Problem(422, "missing-parameters", text, names=error.names)
-        case BadQuery() | UnknownParameters() | BadTarget() | BadSettings():
+        case BadQuery() | BadValue() | UnknownParameters() | BadTarget() | BadSettings():
             return Problem(422, "invalid-request", text)
-        case LeaseHeld():
+        case VersionConflict():
+            facts = {"current_version": error.version, "current_state": error.state}
+            return Problem(409, "version-conflict", text, **facts)
+        case UnicodeEncodeError():
+            return Problem(422, "invalid-request", "The request has half of a pair for a character.")
+        case LeaseHeld() | CannotRestart():
             return Problem(409, "illegal-transition", text)
         case StoreUnavailable():
             return Problem(503, "overloaded", text, code=error.code, headers={"Retry-After": "1"})
@@ -151,5 +157,5 @@ def install(app: FastAPI) -> None:
 
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, http)
-    for kind in (Problem, PrefectException, Exception):
+    for kind in (Problem, PrefectException, UnicodeEncodeError, Exception):
         app.add_exception_handler(kind, told)

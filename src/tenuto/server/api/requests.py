@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
-from typing import Annotated, TypeVar
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Annotated, Any, TypeVar
 
-from fastapi import Depends, Path, Query, Request
+from fastapi import Depends, Path, Query, Request, Response
 
 from tenuto.server.api.problems import Problem
+from tenuto.server.api.recording import entry_of, is_audited
 from tenuto.server.domain.access import Principal
+from tenuto.server.store.sql.audit import record
 from tenuto.server.store.sql.database import Database, Transaction
 from tenuto.server.store.sql.pages import PageRequest
 
-__all__ = ["PageOf", "PathId", "Store", "StoreOf"]
+__all__ = ["JsonLines", "PageOf", "PathId", "Store", "StoreOf", "TaskRunId"]
 
 T = TypeVar("T")
+
+
+class JsonLines(Response):
+    """An answer of many JSON values, a line each."""
+
+    media_type = "application/x-ndjson"
 
 
 class Store:
@@ -34,9 +43,29 @@ class Store:
         """Do work that only reads."""
         return self._database.read(work)
 
-    def write(self, work: Callable[[Transaction], T]) -> T:
-        """Do work in a transaction."""
-        return self._database.write(work)
+    def write(
+        self,
+        work: Callable[[Transaction], T],
+        *,
+        before: Callable[[T], Mapping[str, Any] | None] = lambda _: None,
+        after: Mapping[str, Any] | None = None,
+    ) -> T:
+        """
+        Do work in a transaction, and write down there who did it.
+
+        Args:
+            work: what is done.
+            before: of what it returns, what was there before, for whoever reads who did what.
+            after: what is there then.
+        """
+
+        def recorded(transaction: Transaction) -> T:
+            result = work(transaction)
+            entry = entry_of(self._request, self.principal, "done")
+            record(transaction, replace(entry, before=before(result), after=after))
+            return result
+
+        return self._database.write(recorded if is_audited(self._request) else work)
 
     def url(self, path: str) -> str:
         """Return the link to a page."""
@@ -57,12 +86,22 @@ def page_request(
 
 def path_id(id: Annotated[str, Path(description="A UUID.")]) -> str:
     """Return an id of a path in its one form."""
+    return _uuid(id)
+
+
+def task_run_id(task_run_id: Annotated[str, Path(description="A UUID.")]) -> str:
+    """Return the id of a task run in a path, in its one form."""
+    return _uuid(task_run_id)
+
+
+def _uuid(text: str) -> str:
     try:
-        return str(uuid.UUID(id))
+        return str(uuid.UUID(text))
     except ValueError:
-        raise Problem(404, "not-found", f"{id!r} is no id: ids are UUIDs.") from None
+        raise Problem(404, "not-found", f"{text!r} is no id: ids are UUIDs.") from None
 
 
 StoreOf = Annotated[Store, Depends(Store)]
 PageOf = Annotated[PageRequest, Depends(page_request)]
 PathId = Annotated[str, Depends(path_id)]
+TaskRunId = Annotated[str, Depends(task_run_id)]

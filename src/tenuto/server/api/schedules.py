@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import Request
+from fastapi import Request, Response
 from pydantic import BaseModel, Field
 
 from tenuto.schedules.schedules import Schedule
 from tenuto.serialization.schedule import schedule_from_dict
-from tenuto.server.api.models import Given
+from tenuto.server.api.models import Given, Time
 from tenuto.server.api.problems import Problem
 from tenuto.server.api.requests import PathId, StoreOf
 from tenuto.server.api.routing import asks, new_router
@@ -48,7 +48,7 @@ class Preview(Given):
 
     described: dict[str, Any]
     count: Annotated[int, Field(ge=1, le=100)] = 5
-    after: datetime | None = None
+    after: Time | None = None
 
 
 class TimeOut(BaseModel):
@@ -76,7 +76,7 @@ def set_schedule(request: Request, store: StoreOf, id: PathId, body: ScheduleGiv
     return get_schedule(store, id)
 
 
-@groups.delete("", status_code=204, response_model=None, **asks(Permission.EDIT))
+@groups.delete("", status_code=204, response_class=Response, response_model=None, **asks(Permission.EDIT))
 def remove_schedule(store: StoreOf, id: PathId) -> None:
     """Take a flow's schedule away, with the runs that it has made ahead."""
     store.write(lambda tx: schedules.remove_schedule(tx, id))
@@ -101,7 +101,11 @@ def deactivate(store: StoreOf, id: PathId) -> Any:
 def preview(body: Preview) -> Any:
     """Return the next times of a schedule."""
     schedule = _read(body.described)
-    events = schedule.next(body.count, body.after or datetime.now(UTC), return_events=True)
+    after = body.after or datetime.now(UTC)
+    try:
+        events = schedule.next(body.count, after, return_events=True)
+    except (ValueError, TypeError, ArithmeticError) as error:
+        raise Problem(422, "invalid-request", f"The schedule has no such times: {error}") from error
     return [
         {
             "local": event.start_time,
@@ -115,10 +119,11 @@ def preview(body: Preview) -> Any:
 
 def _read(described: dict[str, Any]) -> Schedule:
     try:
+        schedule = schedule_from_dict(described)
         jitters_of(described)
-        return schedule_from_dict(described)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except ValueError as error:
         raise Problem(422, "invalid-request", f"The schedule cannot be read: {error}") from error
+    return schedule
 
 
 def _wake(request: Request) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from functools import partial
 from typing import Annotated, Any
 
@@ -17,8 +17,10 @@ from tenuto.server.api.access import principal_of
 from tenuto.server.api.flow_runs import LogFilter, log_lines, place_of_logs
 from tenuto.server.api.hub import RESYNC, Hub, Place
 from tenuto.server.api.problems import Problem
-from tenuto.server.api.requests import PathId
+from tenuto.server.api.recording import record_denial
+from tenuto.server.api.requests import JsonLines, PathId
 from tenuto.server.api.routing import asks, new_router
+from tenuto.server.api.watch import Watch
 from tenuto.server.domain.access import Permission
 from tenuto.server.store.sql import flow_runs, logs
 from tenuto.server.store.sql.database import Transaction
@@ -32,7 +34,7 @@ router = new_router(tags=["streams"])
 sockets = APIRouter()
 
 
-@router.get("/events", **asks(Permission.READ))
+@router.get("/events", response_class=JsonLines, **asks(Permission.READ))
 async def follow_events(
     request: Request,
     topics: Annotated[str, Query(description="`flow_runs`, `flow_run:ID`, `logs:ID`, `agents`, `flows`.")],
@@ -40,17 +42,19 @@ async def follow_events(
 ) -> Response:
     """Tell what happens, a JSON line each; an empty line every 15 s. `resync`: fetch anew what you show."""
     hub: Hub = request.app.state.hub
+    watch: Watch = request.app.state.watch
+    watch.check_room(request.state.principal)
     wanted = {topic.strip() for topic in topics.split(",") if topic.strip()}
     place = Place.parse(after) if after else None
 
-    async def lines() -> AsyncIterator[bytes]:
+    async def lines() -> AsyncGenerator[bytes]:
         async for message in hub.follow(wanted, place, IDLE_SECONDS):
             yield b"\n" if message is None else message.line() + b"\n"
 
-    return StreamingResponse(lines(), media_type="application/x-ndjson")
+    return StreamingResponse(watch.guarded(request.state.principal, lines()), media_type=JsonLines.media_type)
 
 
-@router.get("/flow-runs/{id}/logs/follow", **asks(Permission.READ))
+@router.get("/flow-runs/{id}/logs/follow", response_class=JsonLines, **asks(Permission.READ))
 async def follow_logs(
     request: Request,
     id: PathId,
@@ -60,13 +64,15 @@ async def follow_logs(
     q: str = "",
 ) -> Response:
     """Tell the log records of a flow run as they come; ends with `{"done": true}` after the run's end."""
+    watch: Watch = request.app.state.watch
+    watch.check_room(request.state.principal)
     hub: Hub = request.app.state.hub
     database = request.app.state.database
-    wanted = LogFilter(level, slug, q)
+    wanted, begin = LogFilter(level, slug, q), place_of_logs(after)
     await run_in_threadpool(database.read, partial(flow_runs.get_flow_run, run_id=id))
 
-    async def lines() -> AsyncIterator[bytes]:
-        place = place_of_logs(after)
+    async def lines() -> AsyncGenerator[bytes]:
+        place = begin
         while True:
             # Asked before the lines are read: what the run logged up to its end is then among them.
             run = await run_in_threadpool(database.read, partial(flow_runs.get_flow_run, run_id=id))
@@ -83,7 +89,7 @@ async def follow_logs(
             elif not await hub.changed(IDLE_SECONDS):
                 yield b"\n"
 
-    return StreamingResponse(lines(), media_type="application/x-ndjson")
+    return StreamingResponse(watch.guarded(request.state.principal, lines()), media_type=JsonLines.media_type)
 
 
 @sockets.websocket("/ws")
@@ -97,12 +103,32 @@ async def live(socket: WebSocket) -> None:
     try:
         principal = await principal_of(socket)
     except Problem:
+        await record_denial(socket, None)
         await socket.close(4401)
         return
     if not principal.may(Permission.READ):
+        await record_denial(socket, principal)
         await socket.close(4403)
         return
+    watch: Watch = socket.app.state.watch
+    if not watch.has_room(principal):
+        await socket.close(4429)
+        return
     await socket.accept()
+    with watch.held(principal) as ended:
+        closing = asyncio.create_task(_close(socket, ended))
+        try:
+            await _talk(socket)
+        finally:
+            closing.cancel()
+
+
+async def _close(socket: WebSocket, ended: asyncio.Event) -> None:
+    await ended.wait()
+    await socket.close(4401)
+
+
+async def _talk(socket: WebSocket) -> None:
     topics: set[str] = set()
     sending: asyncio.Task[None] | None = None
     try:

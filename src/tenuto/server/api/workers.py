@@ -15,6 +15,7 @@ from starlette.concurrency import run_in_threadpool
 
 from tenuto.journal.event import Header
 from tenuto.server.api.access import lease_token
+from tenuto.server.api.limits import check_depth
 from tenuto.server.api.problems import Problem
 from tenuto.server.api.routing import asks, new_router
 from tenuto.server.domain.access import Permission
@@ -37,19 +38,25 @@ _NUL = b"\\u0000"
 router = new_router("/runs", tags=["workers"])
 
 
-class _Beat(msgspec.Struct):
+class Beat(msgspec.Struct):
+    """A worker that is alive."""
+
     epoch: int
     counters: dict[str, Any] = {}
 
 
-class _Release(msgspec.Struct):
+class Release(msgspec.Struct):
+    """A run that its worker gives back."""
+
     epoch: int
     cause: str = "drained"
     message: str = ""
     due: int | None = None
 
 
-class _Crash(msgspec.Struct):
+class Crash(msgspec.Struct):
+    """How a worker ended."""
+
     epoch: int
     kind: str = "exited"
     pid: int | None = None
@@ -65,7 +72,19 @@ class _Announcement(msgspec.Struct):
     graph: msgspec.Raw = msgspec.Raw()
 
 
-@router.post("/adopt", **asks(Permission.WORK))
+_ANNOUNCEMENT = {
+    "title": "Announcement",
+    "type": "object",
+    "required": ["header", "alive"],
+    "properties": {
+        "header": {"type": "object", "description": "Of the run's journal."},
+        "alive": {"type": "boolean", "description": "Whether the run goes on."},
+        "graph": {"type": ["object", "null"], "description": "The flow, where the server asked for it."},
+    },
+}
+
+
+@router.post("/adopt", **asks(Permission.WORK, _ANNOUNCEMENT))
 async def adopt(request: Request) -> Response:
     """Announce a run that began without the server; the answer has the token to report it by."""
     body = await _body(request, ADOPT_BYTES_MAX, ADOPT_INFLATED_MAX)
@@ -109,17 +128,18 @@ def _announced(body: bytes) -> tuple[Header, dict[str, Any] | None, bool]:
     return header, _decode(data.replace(_NUL, b"\\ufffd"), dict[str, Any]), said.alive
 
 
-@router.post("/{run_id}/events", **asks(Permission.LEASE))
+@router.post("/{run_id}/events", **asks(Permission.LEASE, ingest.RawBatch))
 async def events(request: Request, run_id: str) -> Response:
     """Take in a batch of events, all or nothing."""
     token = lease_token(request)
     batch = ingest.decode_batch(await _body(request, INGEST_BYTES_MAX))
     work = partial(ingest.ingest, run_id=_check_id(run_id), token=token, batch=batch)
     taken = await _write(request, work)
+    request.app.state.counters.events += len(batch.events)
     return _answer({"acked": taken.acked, "seq": taken.seq, "commands": taken.commands})
 
 
-@router.post("/{run_id}/logs", **asks(Permission.LEASE))
+@router.post("/{run_id}/logs", **asks(Permission.LEASE, logs.RawLogs))
 async def take_logs(request: Request, run_id: str) -> Response:
     """Take in log records."""
     token = lease_token(request)
@@ -130,10 +150,10 @@ async def take_logs(request: Request, run_id: str) -> Response:
     return _answer({"acked": await _write(request, work)})
 
 
-@router.post("/{run_id}/heartbeat", **asks(Permission.LEASE))
+@router.post("/{run_id}/heartbeat", **asks(Permission.LEASE, Beat))
 async def heartbeat(request: Request, run_id: str) -> Response:
     """Extend the lease; the answer says what the worker is asked to do."""
-    said = await _decoded(request, _Beat)
+    said = await _decoded(request, Beat)
     lease = Lease(said.epoch, lease_token(request))
     work = partial(leases.heartbeat, run_id=_check_id(run_id), lease=lease, timings=_timings(request))
     beat = await _write(request, work)
@@ -142,10 +162,10 @@ async def heartbeat(request: Request, run_id: str) -> Response:
     )
 
 
-@router.post("/{run_id}/release", **asks(Permission.LEASE))
+@router.post("/{run_id}/release", **asks(Permission.LEASE, Release))
 async def release(request: Request, run_id: str) -> Response:
     """Give the run back, to be claimed again."""
-    said = await _decoded(request, _Release)
+    said = await _decoded(request, Release)
     work = partial(
         leases.release,
         run_id=_check_id(run_id),
@@ -158,16 +178,16 @@ async def release(request: Request, run_id: str) -> Response:
     return _answer({})
 
 
-@router.post("/{run_id}/crashed", **asks(Permission.LEASE))
+@router.post("/{run_id}/crashed", **asks(Permission.LEASE, Crash))
 async def crashed(request: Request, run_id: str) -> Response:
     """Tell that the worker has ended without a final state."""
-    said = await _decoded(request, _Crash)
+    said = await _decoded(request, Crash)
     lease = Lease(said.epoch, lease_token(request))
     work = partial(leases.crashed, run_id=_check_id(run_id), lease=lease, message=_how_it_ended(said))
     return _answer({"taken_away": await _write(request, work)})
 
 
-def _how_it_ended(crash: _Crash) -> str:
+def _how_it_ended(crash: Crash) -> str:
     if crash.message:
         return crash.message
     process = "Its process" if crash.pid is None else f"Its process (pid {crash.pid})"
@@ -198,6 +218,7 @@ async def _body(request: Request, bytes_max: int, inflated_max: int = 0) -> byte
             raise Problem(413, "payload-too-large", f"The request is larger than {bytes_max:,} bytes.")
         parts.append(part)
     body = b"".join(parts)
+    check_depth(body)
     match request.headers.get("content-encoding", "identity").lower():
         case "identity":
             return body
@@ -215,6 +236,7 @@ def _inflated(body: bytes, bytes_max: int) -> bytes:
         raise Problem(422, "invalid-request", f"The request is not valid gzip: {error}") from error
     if inflating.unconsumed_tail:
         raise Problem(413, "payload-too-large", f"The request is larger than {bytes_max:,} bytes.")
+    check_depth(data)
     if not inflating.eof or inflating.unused_data:
         raise Problem(422, "invalid-request", "The request is not valid gzip: it is not whole.")
     return data

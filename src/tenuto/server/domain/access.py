@@ -55,11 +55,13 @@ class Principal:
         name: shown beside what they change.
         role: says what they may.
         key_id: of their key; empty for the key of the server's own machine.
+        session: digest of the token of their browser's session; empty for programs, which show a key.
     """
 
     name: str
     role: Role
     key_id: str = ""
+    session: bytes = b""
 
     def may(self, permission: Permission) -> bool:
         """Say whether they may do what asks for a permission."""

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from tenuto.exceptions import PrefectException
 
-__all__ = ["Clock", "Database", "StoreUnavailable", "Transaction", "Work"]
+__all__ = ["BadValue", "Clock", "Database", "StoreUnavailable", "Transaction", "Work"]
 
 T = TypeVar("T")
 Clock = Callable[[], datetime]
@@ -35,6 +35,16 @@ class StoreUnavailable(PrefectException, RuntimeError):
     def __init__(self, code: str, what: str) -> None:
         self.code = code
         super().__init__(what)
+
+
+class BadValue(PrefectException, ValueError):
+    """The database has no room for a value such as the one that was given; nothing was stored."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The request has a value that cannot be stored or looked for, such as the character 0 or a "
+            "number beyond 64 bits."
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +98,11 @@ class Database(ABC):
     @abstractmethod
     def read(self, work: Work[T]) -> T:
         """Do work that only reads, beside those that write."""
+
+    @property
+    def wal_bytes(self) -> int:
+        """The size of a write-ahead log in a file of its own; 0 without one."""
+        return 0
 
     @abstractmethod
     def close(self) -> None:

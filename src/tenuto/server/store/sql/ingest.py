@@ -19,7 +19,7 @@ from tenuto.server.store.sql.json import is_json, without_nul
 from tenuto.server.store.sql.leases import Lease, check_lease, commands_for, hear_of_again
 from tenuto.server.store.sql.stream import RunStream, open_run
 
-__all__ = ["BadBatch", "Batch", "Conflict", "Gap", "Taken", "decode_batch", "ingest"]
+__all__ = ["BadBatch", "Batch", "Conflict", "Gap", "RawBatch", "Taken", "decode_batch", "ingest"]
 
 EVENTS_MAX = 500
 _NUMBER_MAX = 2**63 - 1
@@ -66,7 +66,9 @@ class Conflict(PrefectException, RuntimeError):
         super().__init__(f"Event {pseq} was reported before, and said something else.")
 
 
-class _RawBatch(msgspec.Struct, forbid_unknown_fields=True):
+class RawBatch(msgspec.Struct, forbid_unknown_fields=True):
+    """A batch as it is sent."""
+
     epoch: int
     first: int
     events: list[msgspec.Raw]
@@ -105,7 +107,7 @@ class Taken:
     commands: list[dict[str, Any]]
 
 
-_batches = msgspec.json.Decoder(_RawBatch)
+_batches = msgspec.json.Decoder(RawBatch)
 
 
 def decode_batch(body: bytes) -> Batch:
@@ -156,7 +158,7 @@ def _check_fields(event: Event) -> None:
         raise BadBatch(f"Event {event.pseq} is a {event.kind} and names no task.")
 
 
-def _check_digest(raw: _RawBatch) -> None:
+def _check_digest(raw: RawBatch) -> None:
     """
     Check that the events are those that were sent.
 

@@ -7,6 +7,7 @@ import hmac
 import secrets
 import uuid
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -15,7 +16,7 @@ from tenuto.server.store.sql import tables
 from tenuto.server.store.sql.database import Transaction
 from tenuto.server.store.sql.pages import Page, PageRequest, read_page
 
-__all__ = ["create_key", "find_key", "has_keys", "list_keys", "revoke_key"]
+__all__ = ["change_role", "create_key", "find_key", "has_keys", "list_keys", "revoke_key"]
 
 _PREFIX = "tnt"
 
@@ -71,12 +72,27 @@ def revoke_key(transaction: Transaction, key_id: str) -> bool:
     )
 
 
+def change_role(transaction: Transaction, key_id: str, role: Role) -> dict[str, Any] | None:
+    """Have a key open something else from now on; return its row as it was, None if there is none."""
+    table = tables.api_key
+    query = sa.select(*_shown()).where(table.c.id == key_id).with_for_update()
+    before = transaction.connection.execute(query).mappings().first()
+    transaction.connection.execute(
+        sa.update(table).where(table.c.id == key_id).values(role=str(role), updated=transaction.now)
+    )
+    return None if before is None else dict(before)
+
+
+def _shown() -> list[sa.Column[Any]]:
+    """Return the columns of keys without what opens anything."""
+    return [column for column in tables.api_key.columns if column.name != "digest"]
+
+
 def list_keys(transaction: Transaction, request: PageRequest) -> Page:
     """Return a page of keys, the newest first."""
     table = tables.api_key
-    columns = [column for column in table.columns if column.name != "digest"]
     sorts = {"created": [table.c.created, table.c.id], "name": [table.c.name, table.c.id]}
-    return read_page(transaction, sa.select(*columns), request, sorts, "-created")
+    return read_page(transaction, sa.select(*_shown()), request, sorts, "-created")
 
 
 def has_keys(transaction: Transaction) -> bool:

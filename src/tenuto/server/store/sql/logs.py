@@ -18,7 +18,7 @@ from tenuto.server.store.sql.json import without_nul
 from tenuto.server.store.sql.leases import Fenced, Lease, check_lease
 from tenuto.server.store.sql.stream import open_run
 
-__all__ = ["LogBatch", "decode_logs", "read_log_lines", "take_logs"]
+__all__ = ["LogBatch", "RawLogs", "decode_logs", "read_log_lines", "take_logs"]
 
 RECORDS_MAX = 1_000
 RECORD_BYTES_MAX = 1 << 20
@@ -26,7 +26,9 @@ RECORD_BYTES_MAX = 1 << 20
 _ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
 
 
-class _RawLogs(msgspec.Struct, forbid_unknown_fields=True):
+class RawLogs(msgspec.Struct, forbid_unknown_fields=True):
+    """Log records as they are sent."""
+
     epoch: int
     first: int
     records: list[msgspec.Raw]
@@ -50,7 +52,7 @@ class LogBatch:
     dropped: list[int]
 
 
-_batches = msgspec.json.Decoder(_RawLogs)
+_batches = msgspec.json.Decoder(RawLogs)
 _records = msgspec.json.Decoder(LogLine)
 
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from tenuto._base.failpoints import failpoint
-from tenuto.server.store.sql.database import Clock, Database, StoreUnavailable, Transaction, Work
+from tenuto.server.store.sql.database import BadValue, Clock, Database, StoreUnavailable, Transaction, Work
 from tenuto.server.store.sql.json import dump_json, load_json
 
 __all__ = ["PostgresqlDatabase"]
@@ -127,6 +127,8 @@ def _is_worth_another_try(error: sa.exc.DBAPIError) -> bool:
 
 def _unavailable(error: sa.exc.DBAPIError) -> Exception:
     """Return what the callers are told of an error of the database; mistakes of ours as they are."""
+    if isinstance(error, sa.exc.DataError):
+        return BadValue()
     state: Any = getattr(error.orig, "sqlstate", None) or ""
     if state.startswith("53"):
         return StoreUnavailable("disk-full", "The database has no room or no connection left.")

@@ -20,6 +20,7 @@ from tenuto.server.domain.labels import queue_of
 from tenuto.server.domain.lifecycle import Author
 from tenuto.server.store.sql import tables
 from tenuto.server.store.sql.database import Transaction
+from tenuto.server.store.sql.flows import NotFound
 from tenuto.server.store.sql.leases import end_lease, end_tasks
 from tenuto.server.store.sql.stream import IllegalTransition, RunStream, open_run
 
@@ -27,10 +28,12 @@ __all__ = [
     "IdempotencyMismatch",
     "LeaseHeld",
     "NewRun",
+    "VersionConflict",
     "cancel",
     "create_run",
     "rename",
     "set_run_state",
+    "set_task_state",
     "start_now",
 ]
 
@@ -56,6 +59,22 @@ class LeaseHeld(PrefectException, RuntimeError):
 
     def __init__(self, run_id: str) -> None:
         super().__init__(f"A worker is at flow run {run_id}: cancel the run instead, or wait for its end.")
+
+
+class VersionConflict(PrefectException, RuntimeError):
+    """
+    The run has changed since the page was shown from which it was to be changed.
+
+    Attributes:
+        version, state: those that it has now.
+    """
+
+    def __init__(self, run: RunStream, expected: int) -> None:
+        self.version, self.state = run.seq, run.state
+        super().__init__(
+            f"Flow run {run['name']} is at version {run.seq} ({run.state}), not at {expected} any more: look "
+            "at it again."
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +115,7 @@ def create_run(transaction: Transaction, new: NewRun) -> tuple[str, bool]:
 
     Raises:
         IdempotencyMismatch: when there is a run of this key that differs.
+        NotFound: when there is no such flow.
     """
     run, now = tables.flow_run, transaction.now
     digest = None if new.idempotency_key is None else _payload_digest(new)
@@ -135,9 +155,12 @@ def create_run(transaction: Transaction, new: NewRun) -> tuple[str, bool]:
         if transaction.connection.execute(sa.select(run.c.id).where(run.c.id == new.id)).first():
             return new.id, True
         known = _run_of_key(transaction, new)
-        if known is None:
+        if known is not None:
+            return known, False
+        flow = tables.flow
+        if transaction.connection.execute(sa.select(flow.c.id).where(flow.c.id == new.flow_id)).first():
             raise
-        return known, False
+        raise NotFound("flow", new.flow_id) from None
     stream = open_run(transaction, new.id)
     stream.run_state("Scheduled", message="Flow run scheduled.", actor=new.created_by)
     stream.write()
@@ -252,7 +275,14 @@ def start_now(transaction: Transaction, run_id: str, *, by: str) -> None:
 
 
 def set_run_state(
-    transaction: Transaction, run_id: str, state: str, *, by: str, message: str = "", with_tasks: bool = False
+    transaction: Transaction,
+    run_id: str,
+    state: str,
+    *,
+    by: str,
+    message: str = "",
+    with_tasks: bool = False,
+    expected_version: int | None = None,
 ) -> RunStream:
     """
     Set the state of a run by hand.
@@ -262,14 +292,13 @@ def set_run_state(
         by: who.
         message: why.
         with_tasks: give task runs that have not finished the same state; they get Cancelled otherwise.
+        expected_version: number of the last event that is known; None: whatever it is.
 
     Raises:
-        UnknownRun, IllegalTransition.
+        UnknownRun, IllegalTransition, VersionConflict.
         LeaseHeld: while a worker is at it.
     """
-    run = open_run(transaction, run_id)
-    if run.row["lease_until"] is not None:
-        raise LeaseHeld(run_id)
+    run = _open_by_hand(transaction, run_id, expected_version)
     end_lease(run)
     if state in FINAL_STATES:
         end_tasks(run, state if with_tasks else "Cancelled", Author.PERSON, message=message)
@@ -277,4 +306,51 @@ def set_run_state(
     if state == "Scheduled":
         run.set(due=transaction.now)
     run.write()
+    return run
+
+
+def set_task_state(
+    transaction: Transaction,
+    run_id: str,
+    task_run_id: str,
+    state: str,
+    *,
+    by: str,
+    message: str = "",
+    expected_version: int | None = None,
+) -> None:
+    """
+    Set the state of a task run by hand.
+
+    Args:
+        state: one that the table lets a person set.
+        by: who.
+        message: why.
+        expected_version: number of the run's last event that is known; None: whatever it is.
+
+    Raises:
+        UnknownRun, IllegalTransition, VersionConflict.
+        NotFound: when the run has no such task run.
+        LeaseHeld: while a worker is at it.
+    """
+    run = _open_by_hand(transaction, run_id, expected_version)
+    table = tables.task_run
+    query = sa.select(table.c.slug, table.c.map_index)
+    query = query.where(table.c.run_id == run_id, table.c.task_run_id == task_run_id)
+    found = transaction.connection.execute(query).first()
+    if found is None:
+        raise NotFound("task run", task_run_id)
+    slug, index = found
+    run.load_tasks([(slug, index)])
+    run.task_state(slug, index, state, Author.PERSON, message=message or f"Set by {by}.", actor=by)
+    run.write()
+
+
+def _open_by_hand(transaction: Transaction, run_id: str, expected_version: int | None) -> RunStream:
+    """Return the stream of a run that no worker is at, and that is as whoever changes it knows it."""
+    run = open_run(transaction, run_id)
+    if run.row["lease_until"] is not None:
+        raise LeaseHeld(run_id)
+    if expected_version is not None and expected_version != run.seq:
+        raise VersionConflict(run, expected_version)
     return run

@@ -77,7 +77,6 @@ class SqliteDatabase(Database):
         self._next_shrink = 0.0
         if path is not None:
             self._reserve = Reserve(path)
-            self._wal = path.with_name(path.name + "-wal")
             self._thread = threading.Thread(target=self._work, daemon=True, name="tenuto-store")
             self._thread.start()
 
@@ -191,7 +190,7 @@ class SqliteDatabase(Database):
         """
         self._reserve.keep()
         now = time.monotonic()
-        if now < self._next_shrink or not self._wal.exists() or self._wal.stat().st_size <= _WAL_BYTES_MAX:
+        if now < self._next_shrink or self.wal_bytes <= _WAL_BYTES_MAX:
             return
         self._next_shrink = now + _SHRINK_SECONDS
         with self._engine.connect() as connection:
@@ -212,6 +211,13 @@ class SqliteDatabase(Database):
 
     def _transaction(self, connection: sa.Connection) -> Transaction:
         return Transaction(connection, self._clock(), self._wall_ahead())
+
+    @property
+    def wal_bytes(self) -> int:
+        try:
+            return os.stat(f"{self._path}-wal").st_size
+        except FileNotFoundError:
+            return 0
 
     def close(self) -> None:
         if self._thread is not None:

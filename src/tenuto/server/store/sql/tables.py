@@ -415,3 +415,40 @@ api_key = sa.Table(
     _moment("last_used"),
     *_times(),
 )
+
+
+def _opening(name: str) -> sa.Table:
+    """Return a table of what opens something for whoever has a key: the key itself, or the machine's."""
+    return sa.Table(
+        name,
+        metadata,
+        sa.Column("digest", sa.LargeBinary, primary_key=True),
+        _id("key_id", "api_key.id", null=True),
+        # Digest of the key of the server's machine, where it is that one.
+        sa.Column("machine", sa.LargeBinary, nullable=False),
+        _moment("created", null=False),
+        _moment("expires_at", null=False),
+    )
+
+
+session = _opening("session")
+ticket = _opening("ticket")
+
+audit = sa.Table(
+    "audit",
+    metadata,
+    sa.Column("id", Serial, primary_key=True, autoincrement=True),
+    _moment("at", null=False),
+    _text("actor"),
+    # Empty: the key of the server's machine, or nobody's.
+    _text("key_id"),
+    _text("method"),
+    _text("route"),
+    # What it was about: the path as it was asked for.
+    _text("object"),
+    _text("outcome"),
+    _text("address"),
+    _json("before"),
+    _json("after"),
+    sqlite_autoincrement=True,
+)

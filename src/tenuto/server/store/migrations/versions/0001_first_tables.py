@@ -44,6 +44,22 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_api_key")),
     )
     op.create_table(
+        "audit",
+        sa.Column("id", types.Serial, autoincrement=True, nullable=False),
+        sa.Column("at", types.Moment(), nullable=False),
+        sa.Column("actor", sa.Text(), server_default="", nullable=False),
+        sa.Column("key_id", sa.Text(), server_default="", nullable=False),
+        sa.Column("method", sa.Text(), server_default="", nullable=False),
+        sa.Column("route", sa.Text(), server_default="", nullable=False),
+        sa.Column("object", sa.Text(), server_default="", nullable=False),
+        sa.Column("outcome", sa.Text(), server_default="", nullable=False),
+        sa.Column("address", sa.Text(), server_default="", nullable=False),
+        sa.Column("before", types.Json, nullable=True),
+        sa.Column("after", types.Json, nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_audit")),
+        sqlite_autoincrement=True,
+    )
+    op.create_table(
         "feed",
         sa.Column("id", types.Serial, autoincrement=True, nullable=False),
         sa.Column("xid", sa.BigInteger(), server_default="0", nullable=False),
@@ -122,6 +138,30 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_flow_group")),
         sa.UniqueConstraint("project_id", "name", name=op.f("uq_flow_group_project_id_name")),
+    )
+    op.create_table(
+        "session",
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.Column("key_id", types.Id, nullable=True),
+        sa.Column("machine", sa.LargeBinary(), nullable=False),
+        sa.Column("created", types.Moment(), nullable=False),
+        sa.Column("expires_at", types.Moment(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["key_id"], ["api_key.id"], name=op.f("fk_session_key_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("digest", name=op.f("pk_session")),
+    )
+    op.create_table(
+        "ticket",
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.Column("key_id", types.Id, nullable=True),
+        sa.Column("machine", sa.LargeBinary(), nullable=False),
+        sa.Column("created", types.Moment(), nullable=False),
+        sa.Column("expires_at", types.Moment(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["key_id"], ["api_key.id"], name=op.f("fk_ticket_key_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("digest", name=op.f("pk_ticket")),
     )
     op.create_table(
         "flow",
