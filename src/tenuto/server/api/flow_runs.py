@@ -38,7 +38,7 @@ _TASKS_SHOWN = 1_000
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
-def run_filter(
+async def run_filter(
     request: Request,
     state: Annotated[str, Query(description="Class names, with commas between them.")] = "",
     flow_id: Uuid | None = None,

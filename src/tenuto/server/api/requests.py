@@ -74,7 +74,16 @@ class Store:
         return base.rstrip("/") + path
 
 
-def page_request(
+# These are `async` although they wait for nothing: FastAPI would hand each of them to a thread, which takes
+# longer than most requests.
+
+
+async def store_of(request: Request) -> Store:
+    """Return the store for a request."""
+    return Store(request)
+
+
+async def page_request(
     limit: Annotated[int, Query(ge=1, le=200, description="Rows of a page.")] = 50,
     cursor: Annotated[str, Query(description="`next_cursor` of the page before.")] = "",
     sort: Annotated[str, Query(description="A column, `-` before it for the highest first.")] = "",
@@ -84,12 +93,12 @@ def page_request(
     return PageRequest(limit=limit, cursor=cursor, sort=sort, count=count)
 
 
-def path_id(id: Annotated[str, Path(description="A UUID.")]) -> str:
+async def path_id(id: Annotated[str, Path(description="A UUID.")]) -> str:
     """Return an id of a path in its one form."""
     return _uuid(id)
 
 
-def task_run_id(task_run_id: Annotated[str, Path(description="A UUID.")]) -> str:
+async def task_run_id(task_run_id: Annotated[str, Path(description="A UUID.")]) -> str:
     """Return the id of a task run in a path, in its one form."""
     return _uuid(task_run_id)
 
@@ -101,7 +110,7 @@ def _uuid(text: str) -> str:
         raise Problem(404, "not-found", f"{text!r} is no id: ids are UUIDs.") from None
 
 
-StoreOf = Annotated[Store, Depends(Store)]
+StoreOf = Annotated[Store, Depends(store_of)]
 PageOf = Annotated[PageRequest, Depends(page_request)]
 PathId = Annotated[str, Depends(path_id)]
 TaskRunId = Annotated[str, Depends(task_run_id)]
