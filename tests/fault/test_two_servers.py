@@ -55,6 +55,35 @@ def test_due_runs_are_claimed_once_when_one_of_two_servers_is_killed(
     assert len(claimed) == len(ledger.ended) == RUNS
 
 
+@pytest.mark.parametrize("seed", seeds_of("rolling"))
+def test_servers_that_are_restarted_in_turn_leave_nothing_undone(pair: list[FaultServer], seed: int) -> None:
+    # R-BE-188
+    flow_id = register_flow(pair[0].address, "rolled")
+    make_due_runs(pair[0], flow_id, RUNS // 5)
+    ledger = Ledger()
+    codes = []
+    for server in pair:
+        server.divisor = 1.0  # Leases end only by mistake.
+        server.kill()
+        server.start()
+    with seeded("rolling", seed) as choose, ExitStack() as stack:
+        fleets = [
+            stack.enter_context(fleet_at(server, ledger, seed + number, flow_id))
+            for number, server in enumerate(pair)
+        ]
+        for server in pair:
+            time.sleep(choose.uniform(0.0, 0.3))
+            codes.append(server.terminate())
+            server.start()
+        for fleet in fleets:
+            fleet.finish()
+    told = verdict(pair[0], *fleets)
+    figure("drain", what="rolling", faults=len(codes), exit0=codes.count(0), **told)
+    assert codes == [0, 0], [server.errors for server in pair]
+    assert told["rescues"] == 0
+    assert len(ledger.ended) == RUNS // 5
+
+
 def fleet_at(server: FaultServer, ledger: Ledger, seed: int, flow_id: str) -> Fleet:
     """Return workers that run what is due at a server."""
     options: dict[str, Any] = {"makes_runs": False, "tasks": (), "claims_max": 10, "name": server.home.name}
