@@ -15,6 +15,7 @@ from tenuto.server.settings import Settings
 from tests.contracts.server_stores import Clock, body_of, run_state, sqlite_store, task_state
 from tests.contracts.test_server_schedules import MINUTELY
 from tests.fakes.servers import TenutoServer
+from tests.fault.harness.figures import figure
 from tests.integration.test_server_api import FLOW, Api, claimed, new_run
 from tests.integration.test_sessions import logged_in, opened
 
@@ -120,7 +121,7 @@ def test_each_change_by_people_leaves_one_row(server: TenutoServer, tmp_path: Pa
         if told != [(method, route, f"/api/v1{path}", "done")]:
             missing.append((method, route, told))
         assert all(row["actor"] == "this machine" and row["address"] == "127.0.0.1" for row in new)
-    print(f"FIG audit routes={len(changes)} missing={len(missing)}")
+    figure("audit", routes=len(changes), missing=len(missing))
     assert not missing
 
 

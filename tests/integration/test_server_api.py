@@ -27,6 +27,7 @@ from tenuto.server.settings import Settings
 from tenuto.server.store.sql.keys import create_key, revoke_key
 from tests.contracts.server_stores import Clock, body_of, run_state, sqlite_store, task_state
 from tests.fakes.servers import TenutoServer
+from tests.fault.harness.figures import figure
 
 FLOW = {"name": "f", "parameters": [{"name": "n", "required": True}]}
 
@@ -154,7 +155,7 @@ def test_every_route_asks_every_role_for_its_permission(tmp_path: Path, server: 
             cells += 1
             if (status == refused) != expected_refusal or status >= 500:
                 wrong.append((who, method, path, status))
-    print(f"FIG rbac cells={cells} wrong={len(wrong)}")
+    figure("rbac", cells=cells, wrong=len(wrong))
     assert not wrong
 
 

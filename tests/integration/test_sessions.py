@@ -16,6 +16,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from tests.fakes.servers import TenutoServer
+from tests.fault.harness.figures import figure
 from tests.integration.test_server_api import Api, slug_of
 
 ADDRESSES = count(2)
@@ -174,7 +175,7 @@ def test_what_is_open_ends_with_the_right_to_it(server: TenutoServer, api: Api, 
     if reason == "role changed":
         assert browser("POST", "/projects", {"name": "no"}).status == 403
     held = max(of_socket, of_stream)
-    print(f"FIG sessions still_valid_s={held:.1f} by={reason.replace(' ', '_')}")
+    figure("sessions", by=reason, still_valid_s=held)
     assert held <= ENDS_WITHIN_SECONDS
 
 
