@@ -67,17 +67,25 @@ class Claim:
 
 
 def waiting_queues(transaction: Transaction) -> list[str]:
-    """
-    Return the queues in which runs wait for an agent.
-
-    Each is looked up behind the one before: that takes no longer when many runs wait.
-    """
-    run = tables.flow_run
-    found = sa.select(sa.func.min(run.c.queue).label("queue")).where(_WAITS).cte("queues", recursive=True)
-    following = sa.select(sa.func.min(run.c.queue)).where(_WAITS, run.c.queue > found.c.queue)
-    found = found.union_all(sa.select(following.scalar_subquery()).where(found.c.queue.is_not(None)))
-    query = sa.select(found.c.queue).where(found.c.queue.is_not(None))
+    """Return the queues in which runs wait for an agent."""
+    query = _WAITING_QUEUES if transaction.is_postgresql else _WAITING_QUEUES_SQLITE
     return list(transaction.connection.execute(query).scalars())
+
+
+# Each is looked up behind the one before: that takes no longer when many runs wait. SQLite would take the
+# index of states for it, and read all of them.
+_QUEUES = """
+WITH RECURSIVE queues(queue) AS (
+    SELECT '' UNION ALL SELECT (
+        SELECT flow_run.queue FROM flow_run
+        WHERE flow_run.state = 'Scheduled' AND flow_run.queue > queues.queue ORDER BY flow_run.queue LIMIT 1
+    ) FROM queues WHERE queues.queue IS NOT NULL
+) SELECT queue FROM queues WHERE queue <> ''
+"""
+_WAITING_QUEUES = sa.text(_QUEUES)
+_WAITING_QUEUES_SQLITE = sa.text(
+    _QUEUES.replace("FROM flow_run\n", "FROM flow_run INDEXED BY ix_flow_run_claims\n")
+)
 
 
 def queues_for(queues: Iterable[str], claimant: Claimant) -> list[str]:
