@@ -229,8 +229,8 @@ class SqliteDatabase(Database):
 def _set_up_reader(connection: Any) -> None:
     connection.isolation_level = None
     connection.execute("PRAGMA query_only=ON").close()
-    # Each has a cache of its own, and the system has the file's pages in memory anyway: eight of SQLite's usual
-    # size would let the server grow for an hour.
+    # Each has a cache of its own, and the system has the file's pages in memory anyway: eight of SQLite's
+    # usual size would let the server grow for an hour.
     connection.execute(f"PRAGMA cache_size=-{_READER_CACHE_KIB}").close()
     connection.execute("PRAGMA trusted_schema=OFF").close()
 
