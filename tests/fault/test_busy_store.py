@@ -1,11 +1,7 @@
 """Others are at the database, too: who holds it up for seconds, and who reads for ever."""
 
-import random
-import sqlite3
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,6 +9,7 @@ import pytest
 from tests.contracts.server_stores import migrated_template
 from tests.fakes.postgres import PostgresServer, postgres_server
 from tests.fault.harness.figures import figure
+from tests.fault.harness.intruders import foreign_readers, hold
 from tests.fault.harness.seeds import seeded, seeds_of
 from tests.fault.harness.servers import FaultServer
 from tests.fault.harness.trial import Trial
@@ -44,38 +41,6 @@ def test_foreign_readers_and_writers_of_the_file_delay_workers_and_fail_none(
         wal = path.with_name(path.name + "-wal").stat().st_size / MB
     figure("busystorm", faults=4, readers=READERS, errors_below_5_s=errors, wal_mb=wal, **told)
     assert errors == 0
-
-
-def hold(path: Path, seconds: float) -> None:
-    """Hold the lock of writers for so long."""
-    with closing(sqlite3.connect(path, timeout=30, isolation_level=None)) as connection:
-        connection.execute("BEGIN IMMEDIATE")
-        time.sleep(seconds)
-        connection.execute("ROLLBACK")
-
-
-@contextmanager
-def foreign_readers(path: Path, count: int) -> Iterator[None]:
-    """Have others read in transactions that stay open as long as they like."""
-    is_over = threading.Event()
-
-    def read(choose: random.Random) -> None:
-        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)) as connection:
-            while not is_over.is_set():
-                connection.execute("BEGIN")
-                connection.execute("SELECT count(*) FROM run_event").fetchone()
-                is_over.wait(choose.uniform(0.1, 2.0))
-                connection.execute("ROLLBACK")
-
-    threads = [threading.Thread(target=read, args=(random.Random(number),)) for number in range(count)]
-    for thread in threads:
-        thread.start()
-    try:
-        yield
-    finally:
-        is_over.set()
-        for thread in threads:
-            thread.join()
 
 
 @pytest.fixture

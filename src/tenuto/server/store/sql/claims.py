@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -20,7 +21,10 @@ from tenuto.server.store.sql.leases import new_token, token_digest
 from tenuto.server.store.sql.runs import cancel
 from tenuto.server.store.sql.stream import RunStream
 
-__all__ = ["Claim", "Claimant", "claim", "due_queues"]
+__all__ = ["Claim", "Claimant", "claim", "waiting_queues"]
+
+# Spelled out: with the state as a parameter, the index of what waits would not be found.
+_WAITS = tables.flow_run.c.state == sa.literal_column("'Scheduled'")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +66,26 @@ class Claim:
     lease_until: datetime
 
 
-def due_queues(transaction: Transaction) -> list[str]:
-    """Return the queues that have due runs."""
-    run = tables.flow_run
-    query = sa.select(run.c.queue).where(run.c.state == "Scheduled", run.c.due <= transaction.now).distinct()
+def waiting_queues(transaction: Transaction) -> list[str]:
+    """Return the queues in which runs wait for an agent."""
+    query = _WAITING_QUEUES if transaction.is_postgresql else _WAITING_QUEUES_SQLITE
     return list(transaction.connection.execute(query).scalars())
+
+
+# Each is looked up behind the one before: that takes no longer when many runs wait. SQLite would take the
+# index of states for it, and read all of them.
+_QUEUES = """
+WITH RECURSIVE queues(queue) AS (
+    SELECT '' UNION ALL SELECT (
+        SELECT flow_run.queue FROM flow_run
+        WHERE flow_run.state = 'Scheduled' AND flow_run.queue > queues.queue ORDER BY flow_run.queue LIMIT 1
+    ) FROM queues WHERE queues.queue IS NOT NULL
+) SELECT queue FROM queues WHERE queue <> ''
+"""
+_WAITING_QUEUES = sa.text(_QUEUES)
+_WAITING_QUEUES_SQLITE = sa.text(
+    _QUEUES.replace("FROM flow_run\n", "FROM flow_run INDEXED BY ix_flow_run_claims\n")
+)
 
 
 def queues_for(queues: Iterable[str], claimant: Claimant) -> list[str]:
@@ -86,7 +105,7 @@ def claim(transaction: Transaction, claimant: Claimant, limit: int, timings: Tim
     one writer. Runs of flows that let no more of them run are passed over, dropped, or take the place of
     others (R-BE-72).
     """
-    queues = queues_for(due_queues(transaction), claimant)
+    queues = queues_for(waiting_queues(transaction), claimant)
     wanted = _room(transaction, claimant, limit) if queues else 0
     granted: list[Claim] = []
     full: set[str] = set()
@@ -110,15 +129,39 @@ def _due(
         sa.select(run, flow.c.flow_group_id, group.c.settings)
         .join(flow, flow.c.id == run.c.flow_id)
         .join(group, group.c.id == flow.c.flow_group_id)
-        .where(run.c.state == "Scheduled", run.c.queue.in_(queues), run.c.due <= transaction.now)
+        .where(_WAITS, run.c.due <= transaction.now)
         .order_by(run.c.due, run.c.id)
-        .limit(limit)
-        .with_for_update(skip_locked=True, of=run)
     )
     if full:
         query = query.where(flow.c.flow_group_id.not_in(full))
-    rows = transaction.connection.execute(query).mappings().all()
+    locked = query.with_for_update(skip_locked=True, of=run)
+    rows: list[sa.RowMapping] = []
+    for queue, count in _shares(transaction, query, queues, limit).items():
+        of_queue = locked.where(run.c.queue == queue).limit(count)
+        rows += transaction.connection.execute(of_queue).mappings()
+    rows.sort(key=lambda row: (row["due"], row["id"]))
     return [(RunStream(transaction, dict(row)), GroupSettings.read(row["settings"])) for row in rows]
+
+
+def _shares(
+    transaction: Transaction, query: sa.Select[Any], queues: Collection[str], limit: int
+) -> Mapping[str, int]:
+    """
+    Return how many of the runs that are due first are in each queue.
+
+    The index holds the runs of one queue in due order. Asked for several at once, a database would read and
+    sort all that is due.
+    """
+    if len(queues) == 1:
+        return dict.fromkeys(queues, limit)
+    run = tables.flow_run
+    first = query.with_only_columns(run.c.due, run.c.id).limit(limit)
+    found = [
+        (due, id_, queue)
+        for queue in queues
+        for due, id_ in transaction.connection.execute(first.where(run.c.queue == queue))
+    ]
+    return Counter(queue for _, _, queue in sorted(found)[:limit])
 
 
 def _is_admitted(run: RunStream, settings: GroupSettings, full: set[str]) -> bool:
