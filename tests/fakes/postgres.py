@@ -8,9 +8,7 @@ When the pipe ends, by `stop`, Ctrl-C or the death of the tests, it stops the cl
 from __future__ import annotations
 
 import os
-import random
 import shutil
-import socket
 import subprocess
 import tempfile
 import uuid
@@ -20,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+
+from tests.fakes.ports import free_port
 
 __all__ = ["PostgresCannotStart", "PostgresServer", "postgres_server"]
 
@@ -47,8 +47,6 @@ done
 "$bin/pg_ctl" --pgdata=data --wait --mode=immediate stop >/dev/null 2>&1
 rm -rf "$folder"
 """
-# Below the ports from which systems take those of outgoing connections: nobody takes it during a restart.
-PORTS = range(15432, 30000)
 STARTS_MAX = 5
 
 
@@ -233,14 +231,3 @@ def is_open_to_all(path: str) -> bool:
     """Say whether everybody may go through a folder and those above it."""
     folder = Path(path).resolve()
     return folder.is_dir() and all(each.stat().st_mode & 0o001 for each in (folder, *folder.parents))
-
-
-def free_port() -> int:
-    for port in random.SystemRandom().sample(PORTS, 100):
-        with socket.socket() as attempt:
-            try:
-                attempt.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise PostgresCannotStart(f"None of 100 ports in {PORTS} is free on 127.0.0.1.")

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import socketserver
 import sqlite3
 import subprocess
@@ -12,7 +11,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Self
 
-__all__ = ["LocalServer", "TenutoServer", "free_port"]
+__all__ = ["LocalServer", "TenutoServer"]
 
 READY = "Tenuto server ready at "
 
@@ -91,11 +90,3 @@ class TenutoServer:
         """Read from its database, which it goes on writing."""
         with closing(sqlite3.connect(f"file:{self.home / 'tenuto.db'}?mode=ro", uri=True)) as connection:
             return connection.execute(query, values).fetchall()
-
-
-def free_port() -> int:
-    """Return a port that nobody listens at."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port

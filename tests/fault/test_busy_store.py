@@ -32,7 +32,7 @@ def test_foreign_readers_and_writers_of_the_file_delay_workers_and_fail_none(
     with seeded("busystorm", seed) as choose, Trial(sqlite_server, seed, abandoned=0.0) as trial:
         with foreign_readers(path, READERS):
             for _ in range(3):
-                hold(path, choose.uniform(0.1, 4.0))
+                hold(path, choose.uniform(0.1, 3.0))
                 trial.wait_for_events(5)
             errors = trial.fleet.ledger.unknown
             hold(path, 6.0)  # Longer than the server waits: those who ask are told to come again.

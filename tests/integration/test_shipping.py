@@ -24,8 +24,9 @@ from tenuto.journal.event import Event
 from tenuto.journal.home import Home
 from tenuto.journal.recorder import Recorder
 from tenuto.journal.shipment import journal_path, unshipped_runs
+from tests.fakes.ports import free_port
 from tests.fakes.runs import fails, one, plus
-from tests.fakes.servers import TenutoServer, free_port
+from tests.fakes.servers import TenutoServer
 from tests.integration.shipped_runs import (
     arrived_whole,
     is_shipped,

@@ -25,7 +25,7 @@ from tenuto.server.store.sql.database import Database
 from tenuto.server.store.sql.postgresql import PostgresqlDatabase
 from tenuto.server.store.sql.sqlite import SqliteDatabase
 from tests.contracts.server_stores import migrated_file
-from tests.fakes.servers import free_port
+from tests.fakes.ports import free_port
 
 __all__ = ["DIVISOR", "FaultServer", "ServerEnded"]
 

@@ -9,7 +9,7 @@ from tenuto.client.configured import ServerAddress, configured_server, is_down
 from tenuto.configuration import config
 from tenuto.exceptions import ConfigurationError
 from tenuto.journal.process import this_process
-from tests.fakes.servers import free_port
+from tests.fakes.ports import free_port
 
 HERE = "http://127.0.0.1:4200"
 

@@ -16,7 +16,8 @@ from tenuto.client.http import (
     ServerUnreachable,
 )
 from tenuto.exceptions import AuthorizationError, ClientError, ObjectNotFoundError
-from tests.fakes.servers import LocalServer, free_port
+from tests.fakes.ports import free_port
+from tests.fakes.servers import LocalServer
 
 
 class Answering(LocalServer):
