@@ -151,7 +151,7 @@ def copy(
     patterns: Mapping[str, str],
     choose: random.Random,
 ) -> None:
-    """Insert copies of the rows of some runs, by their ids: making so many runs takes longer than the race."""
+    """Insert copies of the rows of some runs, by their ids: making so many takes longer than the race."""
     query = sa.select(table).where(key.in_(set(patterns.values())))
     known = {row[key.name]: dict(row) for row in transaction.connection.execute(query).mappings()}
     rows = []
