@@ -27,18 +27,21 @@ from tenuto.server.store.sql.sqlite import SqliteDatabase
 from tests.contracts.server_stores import migrated_file
 from tests.fakes.ports import free_port
 
-__all__ = ["DIVISOR", "FaultServer", "ServerEnded"]
+__all__ = ["DIVISOR", "FORKED", "FaultServer", "ServerEnded"]
 
 DIVISOR = 20.0
 """By how much the constants of the protocol are divided, so that a test sees leases end."""
 SECONDS_MAX = 120.0
 PR_SET_PDEATHSIG = 1
 # Children are forked off a process that has imported the server and has no threads.
-_FORKED = multiprocessing.get_context("forkserver")
-_FORKED.set_forkserver_preload(
+FORKED = multiprocessing.get_context("forkserver")
+FORKED.set_forkserver_preload(
     [
         __name__,
         "tenuto.server.app",
+        "alembic.config",
+        "alembic.runtime.environment",
+        "alembic.script",
         "anyio._backends._asyncio",
         "uvicorn.lifespan.on",
         "uvicorn.loops.asyncio",
@@ -101,7 +104,7 @@ class FaultServer:
         """
         assert self._process is None, "It runs already."
         # What is in front of the C library has to be there when a program starts; a fork comes too late.
-        processes: Any = _FORKED if self._env is None else _SPAWNED
+        processes: Any = FORKED if self._env is None else _SPAWNED
         ready, said = processes.Pipe(duplex=False)
         arguments = (self.settings, points, self._faults, said)
         self._process = process = processes.Process(target=_serve, args=arguments, daemon=True)

@@ -34,6 +34,7 @@ logger = logging.getLogger("tenuto.server")
 
 _GROUP_MAX = 200
 _READERS = 8
+_READERS_KEPT = 2
 _READER_CACHE_KIB = 256
 _READ_SECONDS_MAX = 5.0
 _BUSY_SECONDS = 5
@@ -90,7 +91,11 @@ class SqliteDatabase(Database):
         options: dict[str, Any] = {}
         if pool is QueuePool:
             # The one that was used last, whose pages are in its cache: most of the time there is only that.
-            options = {"pool_size": _READERS, "max_overflow": 0, "pool_use_lifo": True}
+            options = {
+                "pool_size": _READERS_KEPT,
+                "max_overflow": _READERS - _READERS_KEPT,
+                "pool_use_lifo": True,
+            }
         engine = sa.create_engine(
             "sqlite://" if self._path is None else f"sqlite:///{self._path}",
             poolclass=pool,
