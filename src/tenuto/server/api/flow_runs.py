@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 import msgspec
 from fastapi import Depends, Header, Query, Request, Response
@@ -22,10 +23,11 @@ from tenuto.server.api.models import (
     listed,
 )
 from tenuto.server.api.problems import Problem
-from tenuto.server.api.requests import JsonLines, PageOf, PathId, StoreOf, TaskRunId
+from tenuto.server.api.requests import JsonLines, PageOf, PathId, Store, StoreOf, TaskRunId
 from tenuto.server.api.routing import asks, new_router
 from tenuto.server.domain.access import Permission
 from tenuto.server.store.sql import flow_runs, logs, new_runs, restarts, runs
+from tenuto.server.store.sql.database import Transaction
 from tenuto.server.store.sql.flow_runs import RunFilter
 from tenuto.server.store.sql.stream import moment_of
 
@@ -33,6 +35,7 @@ __all__ = ["LogFilter", "log_lines", "moment", "place_of_logs", "router"]
 
 router = new_router("/flow-runs", tags=["flow runs"])
 
+T = TypeVar("T")
 NUMBER_MAX = 2**63 - 1
 _TASKS_SHOWN = 1_000
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -240,7 +243,7 @@ def set_state(store: StoreOf, id: PathId, body: StateChange) -> Any:
 @router.get("/{id}/states", response_model=list[EventOut], **asks(Permission.READ))
 def list_states(store: StoreOf, id: PathId) -> Any:
     """List the states of a flow run, in order."""
-    return [EventOut.of(row) for row in store.read(lambda tx: flow_runs.read_states(tx, id))]
+    return [EventOut.of(row) for row in _of_run(store, id, lambda tx: flow_runs.read_states(tx, id))]
 
 
 @router.post("/{id}/cancel", response_model=FlowRunOut, **asks(Permission.RUN))
@@ -294,10 +297,12 @@ def list_task_runs(
     parents: Annotated[bool, Query(description="Leave out the children of mapped tasks.")] = False,
 ) -> Any:
     """List the task runs of a flow run."""
-    found = store.read(
+    found = _of_run(
+        store,
+        id,
         lambda tx: flow_runs.list_task_runs(
             tx, id, page, states=_parts(state), slug=slug, only_parents=parents
-        )
+        ),
     )
     return listed(found, TaskRunOut.of)
 
@@ -305,7 +310,8 @@ def list_task_runs(
 @router.get("/{id}/task-runs/{task_run_id}/states", response_model=list[EventOut], **asks(Permission.READ))
 def list_task_states(store: StoreOf, id: PathId, task_run_id: TaskRunId) -> Any:
     """List the states of a task run, in order."""
-    return [EventOut.of(row) for row in store.read(lambda tx: flow_runs.read_states(tx, id, task_run_id))]
+    rows = _of_run(store, id, lambda tx: flow_runs.read_states(tx, id, task_run_id), task_run_id)
+    return [EventOut.of(row) for row in rows]
 
 
 @router.put("/{id}/task-runs/{task_run_id}/state", response_model=FlowRunOut, **asks(Permission.RUN))
@@ -329,7 +335,7 @@ def set_task_state(store: StoreOf, id: PathId, task_run_id: TaskRunId, body: Tas
 @router.get("/{id}/summary", **asks(Permission.READ))
 def summary(store: StoreOf, id: PathId) -> dict[str, Any]:
     """Count the task runs of a flow run by task and state."""
-    counts = store.read(lambda tx: flow_runs.count_task_states(tx, id))
+    counts = _of_run(store, id, lambda tx: flow_runs.count_task_states(tx, id))
     states: dict[str, int] = {}
     tasks: dict[str, dict[str, Any]] = {}
     for row in counts:
@@ -347,7 +353,7 @@ def list_events(
     store: StoreOf, id: PathId, after: int = 0, limit: Annotated[int, Query(ge=1, le=1000)] = 1000
 ) -> Response:
     """Return events of a flow run as JSON lines: `seq`, `epoch`, `event`."""
-    rows = store.read(lambda tx: flow_runs.read_events(tx, id, after, limit))
+    rows = _of_run(store, id, lambda tx: flow_runs.read_events(tx, id, after, limit))
     lines = [
         msgspec.json.encode({"seq": seq, "epoch": epoch, "event": msgspec.Raw(text.encode())}) + b"\n"
         for seq, epoch, text in rows
@@ -367,10 +373,20 @@ def list_logs(
 ) -> Response:
     """Return log records of a flow run as JSON lines (shapes 5), in order."""
     place = place_of_logs(after)
-    found = store.read(lambda tx: list(logs.read_log_lines(tx, id, place, limit)))
+    found = _of_run(store, id, lambda tx: list(logs.read_log_lines(tx, id, place, limit)))
     last, lines = log_lines(id, found, LogFilter(level, slug, q))
     following = f"{last[0]}.{last[1]}" if found else after
     return JsonLines(lines, headers={"X-Next-After": following})
+
+
+def _of_run(store: Store, run_id: str, work: Callable[[Transaction], T], task_run_id: str | None = None) -> T:
+    """Read what belongs to a flow run, or to one of its task runs, which there must be."""
+
+    def checked(transaction: Transaction) -> T:
+        flow_runs.check_run(transaction, run_id, task_run_id)
+        return work(transaction)
+
+    return store.read(checked)
 
 
 class LogFilter(NamedTuple):

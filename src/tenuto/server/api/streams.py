@@ -17,7 +17,7 @@ from tenuto.server.api.access import principal_of
 from tenuto.server.api.flow_runs import LogFilter, log_lines, place_of_logs
 from tenuto.server.api.hub import RESYNC, Hub, Place
 from tenuto.server.api.problems import Problem
-from tenuto.server.api.recording import record_denial
+from tenuto.server.api.recording import record_denial, record_use
 from tenuto.server.api.requests import JsonLines, PathId
 from tenuto.server.api.routing import asks, new_router
 from tenuto.server.api.watch import Watch
@@ -110,6 +110,7 @@ async def live(socket: WebSocket) -> None:
         await record_denial(socket, principal)
         await socket.close(4403)
         return
+    await record_use(socket, principal)
     watch: Watch = socket.app.state.watch
     if not watch.has_room(principal):
         await socket.close(4429)

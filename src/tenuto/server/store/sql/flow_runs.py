@@ -11,11 +11,13 @@ import sqlalchemy as sa
 
 from tenuto.server.store.sql import tables
 from tenuto.server.store.sql.database import Transaction
+from tenuto.server.store.sql.flows import NotFound
 from tenuto.server.store.sql.pages import Page, PageRequest, read_page
 from tenuto.server.store.sql.stream import UnknownRun
 
 __all__ = [
     "RunFilter",
+    "check_run",
     "count_task_states",
     "get_flow_run",
     "list_flow_runs",
@@ -96,6 +98,23 @@ def get_flow_run(transaction: Transaction, run_id: str) -> dict[str, Any]:
     if not found:
         raise UnknownRun(run_id)
     return found[0]
+
+
+def check_run(transaction: Transaction, run_id: str, task_run_id: str | None = None) -> None:
+    """
+    Let through ids of a flow run, and of one of its task runs, that there are.
+
+    Raises:
+        UnknownRun.
+        NotFound: when the run has no such task run.
+    """
+    if transaction.connection.execute(sa.select(_RUN.c.id).where(_RUN.c.id == run_id)).first() is None:
+        raise UnknownRun(run_id)
+    if task_run_id is None:
+        return
+    query = sa.select(_TASK.c.slug).where(_TASK.c.run_id == run_id, _TASK.c.task_run_id == task_run_id)
+    if transaction.connection.execute(query).first() is None:
+        raise NotFound("task run", task_run_id)
 
 
 def _full(transaction: Transaction, ids: Sequence[str]) -> list[dict[str, Any]]:
