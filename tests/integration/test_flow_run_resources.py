@@ -1,10 +1,12 @@
 """What belongs to a flow run, over HTTP: looked at, changed, deleted."""
 
+import json
 import uuid
 from typing import Any
 
 import pytest
 
+from tenuto.journal.event import Event, Kind
 from tests.contracts.server_stores import body_of, run_state, task_state
 from tests.fakes.servers import TenutoServer
 from tests.integration.test_server_api import FLOW, Api, claimed, new_run, slug_of
@@ -80,3 +82,150 @@ def test_when_a_key_was_last_used_is_shown(server: TenutoServer, api: Api) -> No
     assert first is not None
     assert Api(server, made["key"])("GET", "/projects").status == 200
     assert last_used() == first  # at most once a minute
+
+
+# ------------------------------------------------------------------------------------------------------ views
+
+
+def test_the_graph_and_the_times_take_children_together(
+    server: TenutoServer, api: Api, flow: dict[str, Any]
+) -> None:
+    # R-API-49
+    children = [task_state("b", state, index) for index in (0, 1, 2) for state in ("Running", "Success")]
+    run_id = ran(
+        server,
+        api,
+        flow,
+        task_state("a", "Running"),
+        task_state("a", "Success"),
+        task_state("b", "Mapped", children=3),
+        *children[:-1],
+    )
+
+    graph = api("GET", f"/flow-runs/{run_id}/graph").json()
+    timeline = api("GET", f"/flow-runs/{run_id}/timeline").json()
+
+    told = {node["slug"]: (node["state"], node["children"]) for node in graph["nodes"]}
+    assert told == {"a": ("Success", {}), "b": ("Mapped", {"Success": 2, "Running": 1})}
+    assert [(edge["upstream"], edge["downstream"], edge["mapped"]) for edge in graph["edges"]] == [
+        ("a", "b", True)
+    ]
+    assert [(task["slug"], task["end_time"] is None) for task in timeline["tasks"]] == [
+        ("a", False),
+        ("b", True),
+    ]
+    assert timeline["tasks"][0]["start_time"] < timeline["tasks"][1]["start_time"]
+    assert (timeline["start_time"] is None, timeline["end_time"]) == (False, None)
+
+
+def test_artifacts_of_a_run_are_listed(server: TenutoServer, api: Api, flow: dict[str, Any]) -> None:
+    # R-BE-158, R-BE-159
+    def artifact(**data: Any) -> Event:
+        return Event(kind=Kind.ARTIFACT, slug="a", data=data)
+
+    run_id = ran(
+        server,
+        api,
+        flow,
+        artifact(kind="link", body={"link": "http://x"}),
+        artifact(kind="progress", key="p", body={"progress": 1}),
+        artifact(kind="progress", key="p", body={"progress": 2}),
+    )
+
+    found = api("GET", f"/flow-runs/{run_id}/artifacts").json()["items"]
+
+    assert sorted((each["kind"], each["key"], *each["body"].values()) for each in found) == [
+        ("link", "", "http://x"),
+        ("progress", "p", 2),
+    ]
+    assert {each["flow_run_id"] for each in found} == {run_id}
+    assert api("GET", f"/flow-runs/{new_run(api, flow)}/artifacts").json()["items"] == []
+
+
+def test_children_of_a_run_are_listed(api: Api, flow: dict[str, Any]) -> None:
+    parent = new_run(api, flow)
+    body = {"flow_id": flow["id"], "parameters": {"n": 1}, "parent_flow_run_id": parent}
+    made = [api("POST", "/flow-runs", body).json()["flow_run"]["id"] for _ in range(2)]
+    new_run(api, flow)
+
+    children = api("GET", f"/flow-runs/{parent}/children").json()["items"]
+
+    assert [child["id"] for child in children] == made[::-1]
+
+
+def test_why_a_run_does_not_start_is_told(api: Api, flow: dict[str, Any]) -> None:
+    # R-BE-58, R-BE-72
+    label = str(uuid.uuid4())
+    api("POST", "/agents", {"name": label, "labels": [label], "limit": 1})
+    api("PATCH", f"/flow-groups/{flow['flow_group_id']}", {"settings": {"max_concurrent_runs": 1}})
+
+    def codes(run_id: str) -> list[str]:
+        return [reason["code"] for reason in api("GET", f"/flow-runs/{run_id}/explain").json()["reasons"]]
+
+    free, stuck = new_run(api, flow, label), new_run(api, flow, label, "of nobody")
+    assert codes(free) == ["none"]
+    told = api("GET", f"/flow-runs/{stuck}/explain").json()
+    assert told["state"] == "Scheduled"
+    assert "of nobody" in told["reasons"][0]["missing_labels"]
+    agents = api("GET", "/agents?limit=200").json()["items"]
+    (agent,) = [agent["id"] for agent in agents if agent["name"] == label]
+    assert len(api("POST", f"/agents/{agent}/claims", {}).json()) == 1
+    next_one = new_run(api, flow, label)
+    assert codes(free) == ["claimed"]
+    assert codes(next_one) == ["flow-limit", "agents-full"]
+
+
+# ---------------------------------------------------------------------------------------------------- changes
+
+
+def test_a_run_with_other_labels_is_taken_by_other_agents(api: Api, flow: dict[str, Any]) -> None:
+    label = str(uuid.uuid4())
+    agent = api("POST", "/agents", {"name": label, "labels": [label]}).json()["id"]
+    run_id = new_run(api, flow, "of nobody")
+
+    changed = api("PATCH", f"/flow-runs/{run_id}", {"name": "renamed", "labels": [label, label]})
+
+    assert (changed.json()["name"], changed.json()["labels"]) == ("renamed", [label])
+    (claim,) = api("POST", f"/agents/{agent}/claims", {}).json()
+    assert claim["flow_run"]["id"] == run_id
+    events = [json.loads(line) for line in api("GET", f"/flow-runs/{run_id}/events").data.splitlines()]
+    assert any(
+        label in each["event"].get("message", "") for each in events if each["event"]["kind"] == "note"
+    )
+
+
+def test_a_deleted_run_is_gone_with_all_that_belongs_to_it(
+    server: TenutoServer, api: Api, flow: dict[str, Any]
+) -> None:
+    # R-BE-21
+    run_id, other = ran(server, api, flow, *FAILED), ran(server, api, flow, *FAILED)
+
+    assert api("DELETE", f"/flow-runs/{run_id}").status == 204
+
+    for what in ("", "/states", "/events", "/logs", "/task-runs"):
+        assert slug_of(api("GET", f"/flow-runs/{run_id}{what}")) == "not-found"
+    assert slug_of(api("DELETE", f"/flow-runs/{run_id}")) == "not-found"
+    assert api("GET", f"/flow-runs/{other}/task-runs").json()["items"]
+
+
+def test_a_run_that_a_worker_is_at_is_not_deleted(
+    server: TenutoServer, api: Api, flow: dict[str, Any]
+) -> None:
+    run_id = ran(server, api, flow)
+
+    refused = api("DELETE", f"/flow-runs/{run_id}")
+
+    assert (refused.status, slug_of(refused)) == (409, "illegal-transition")
+    assert api("GET", f"/flow-runs/{run_id}").json()["state"]["type"] == "Running"
+
+
+def test_who_follows_is_told_of_a_deletion(api: Api, flow: dict[str, Any]) -> None:
+    run_id = new_run(api, flow)
+    lines = api.lines(f"/events?topics=flow_run:{run_id}&after=0")
+    assert next(lines)["data"]["state"] == "Scheduled"
+
+    assert api("DELETE", f"/flow-runs/{run_id}").status == 204
+
+    # Its last events may be gone before they are told.
+    told = next(line for line in lines if line["event"] != "flow_run.state")
+    assert (told["event"], told["data"]) == ("flow_run.deleted", {"flow_run_id": run_id})

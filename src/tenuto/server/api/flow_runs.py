@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
@@ -15,6 +16,7 @@ from tenuto.server.api.models import (
     FlowRunOut,
     Given,
     Listed,
+    Name,
     StateOut,
     TaskRunOut,
     Time,
@@ -26,12 +28,12 @@ from tenuto.server.api.problems import Problem
 from tenuto.server.api.requests import JsonLines, PageOf, PathId, Store, StoreOf, TaskRunId
 from tenuto.server.api.routing import asks, new_router
 from tenuto.server.domain.access import Permission
-from tenuto.server.store.sql import flow_runs, logs, new_runs, restarts, runs
+from tenuto.server.store.sql import deletion, flow_runs, logs, new_runs, restarts, run_views, runs
 from tenuto.server.store.sql.database import Transaction
 from tenuto.server.store.sql.flow_runs import RunFilter
 from tenuto.server.store.sql.stream import moment_of
 
-__all__ = ["LogFilter", "log_lines", "moment", "place_of_logs", "router"]
+__all__ = ["LogFilter", "log_lines", "moment", "of_run", "place_of_logs", "router"]
 
 router = new_router("/flow-runs", tags=["flow runs"])
 
@@ -171,10 +173,11 @@ class FlowRunMade(BaseModel):
     agents: AgentsThere
 
 
-class Named(Given):
-    """A new name."""
+class RunChange(Given):
+    """What is to be changed."""
 
-    name: str = Field(min_length=1, max_length=500)
+    name: Name | None = None
+    labels: list[str] | None = Field(None, description="Agents that cover these take it from now on.")
 
 
 @router.get("", response_model=Listed[FlowRunOut], **asks(Permission.READ))
@@ -210,10 +213,29 @@ def get_flow_run(store: StoreOf, id: PathId) -> Any:
 
 
 @router.patch("/{id}", response_model=FlowRunOut, **asks(Permission.RUN))
-def rename(store: StoreOf, id: PathId, body: Named) -> Any:
-    """Give a flow run another name."""
-    store.write(lambda tx: runs.rename(tx, id, body.name, by=store.principal.name))
+def change(store: StoreOf, id: PathId, body: RunChange) -> Any:
+    """Give a flow run another name, or other labels."""
+    by = store.principal.name
+
+    def work(transaction: Transaction) -> None:
+        if body.name is not None:
+            runs.rename(transaction, id, body.name, by=by)
+        if body.labels is not None:
+            runs.relabel(transaction, id, body.labels, by=by)
+
+    if body.name is not None or body.labels is not None:
+        store.write(work, after=body.model_dump(exclude_none=True))
     return get_flow_run(store, id)
+
+
+@router.delete(
+    "/{id}", status_code=204, response_class=Response, response_model=None, **asks(Permission.EDIT)
+)
+def delete(store: StoreOf, id: PathId) -> None:
+    """Delete a flow run that no worker is at, with its states, task runs, logs and artifacts."""
+    store.write(lambda tx: deletion.begin_deletion(tx, id, by=store.principal.name))
+    while not store.go_on(lambda tx: deletion.delete_part(tx, id)):
+        pass
 
 
 @router.get("/{id}/state", response_model=StateOut, **asks(Permission.READ))
@@ -243,7 +265,7 @@ def set_state(store: StoreOf, id: PathId, body: StateChange) -> Any:
 @router.get("/{id}/states", response_model=list[EventOut], **asks(Permission.READ))
 def list_states(store: StoreOf, id: PathId) -> Any:
     """List the states of a flow run, in order."""
-    return [EventOut.of(row) for row in _of_run(store, id, lambda tx: flow_runs.read_states(tx, id))]
+    return [EventOut.of(row) for row in of_run(store, id, lambda tx: flow_runs.read_states(tx, id))]
 
 
 @router.post("/{id}/cancel", response_model=FlowRunOut, **asks(Permission.RUN))
@@ -297,7 +319,7 @@ def list_task_runs(
     parents: Annotated[bool, Query(description="Leave out the children of mapped tasks.")] = False,
 ) -> Any:
     """List the task runs of a flow run."""
-    found = _of_run(
+    found = of_run(
         store,
         id,
         lambda tx: flow_runs.list_task_runs(
@@ -310,7 +332,7 @@ def list_task_runs(
 @router.get("/{id}/task-runs/{task_run_id}/states", response_model=list[EventOut], **asks(Permission.READ))
 def list_task_states(store: StoreOf, id: PathId, task_run_id: TaskRunId) -> Any:
     """List the states of a task run, in order."""
-    rows = _of_run(store, id, lambda tx: flow_runs.read_states(tx, id, task_run_id), task_run_id)
+    rows = of_run(store, id, lambda tx: flow_runs.read_states(tx, id, task_run_id), task_run_id)
     return [EventOut.of(row) for row in rows]
 
 
@@ -335,17 +357,15 @@ def set_task_state(store: StoreOf, id: PathId, task_run_id: TaskRunId, body: Tas
 @router.get("/{id}/summary", **asks(Permission.READ))
 def summary(store: StoreOf, id: PathId) -> dict[str, Any]:
     """Count the task runs of a flow run by task and state."""
-    counts = _of_run(store, id, lambda tx: flow_runs.count_task_states(tx, id))
-    states: dict[str, int] = {}
-    tasks: dict[str, dict[str, Any]] = {}
-    for row in counts:
-        task = tasks.setdefault(row["slug"], {"state": None, "children": {}})
-        if row["is_child"]:
-            task["children"][row["state"]] = row["count"]
-        else:
-            task["state"] = row["state"]
-        states[row["state"]] = states.get(row["state"], 0) + row["count"]
-    return {"states": states, "tasks": tasks}
+    progress = of_run(store, id, lambda tx: run_views.progress_of(tx, id))
+    states: Counter[str] = Counter()
+    for task in progress.values():
+        states.update(task.children)
+        states.update([task.state] if task.state else [])
+    tasks = {
+        slug: {"state": task.state or None, "children": task.children} for slug, task in progress.items()
+    }
+    return {"states": dict(states), "tasks": tasks}
 
 
 @router.get("/{id}/events", response_class=JsonLines, **asks(Permission.READ))
@@ -353,7 +373,7 @@ def list_events(
     store: StoreOf, id: PathId, after: int = 0, limit: Annotated[int, Query(ge=1, le=1000)] = 1000
 ) -> Response:
     """Return events of a flow run as JSON lines: `seq`, `epoch`, `event`."""
-    rows = _of_run(store, id, lambda tx: flow_runs.read_events(tx, id, after, limit))
+    rows = of_run(store, id, lambda tx: flow_runs.read_events(tx, id, after, limit))
     lines = [
         msgspec.json.encode({"seq": seq, "epoch": epoch, "event": msgspec.Raw(text.encode())}) + b"\n"
         for seq, epoch, text in rows
@@ -373,13 +393,13 @@ def list_logs(
 ) -> Response:
     """Return log records of a flow run as JSON lines (shapes 5), in order."""
     place = place_of_logs(after)
-    found = _of_run(store, id, lambda tx: list(logs.read_log_lines(tx, id, place, limit)))
+    found = of_run(store, id, lambda tx: list(logs.read_log_lines(tx, id, place, limit)))
     last, lines = log_lines(id, found, LogFilter(level, slug, q))
     following = f"{last[0]}.{last[1]}" if found else after
     return JsonLines(lines, headers={"X-Next-After": following})
 
 
-def _of_run(store: Store, run_id: str, work: Callable[[Transaction], T], task_run_id: str | None = None) -> T:
+def of_run(store: Store, run_id: str, work: Callable[[Transaction], T], task_run_id: str | None = None) -> T:
     """Read what belongs to a flow run, or to one of its task runs, which there must be."""
 
     def checked(transaction: Transaction) -> T:

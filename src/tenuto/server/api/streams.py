@@ -24,6 +24,7 @@ from tenuto.server.api.watch import Watch
 from tenuto.server.domain.access import Permission
 from tenuto.server.store.sql import flow_runs, logs
 from tenuto.server.store.sql.database import Transaction
+from tenuto.server.store.sql.stream import UnknownRun
 
 __all__ = ["router", "sockets"]
 
@@ -75,7 +76,11 @@ async def follow_logs(
         place = begin
         while True:
             # Asked before the lines are read: what the run logged up to its end is then among them.
-            run = await run_in_threadpool(database.read, partial(flow_runs.get_flow_run, run_id=id))
+            try:
+                run = await run_in_threadpool(database.read, partial(flow_runs.get_flow_run, run_id=id))
+            except UnknownRun:  # It was deleted.
+                yield b'{"done":true}\n'
+                return
             found = await run_in_threadpool(database.read, partial(_read_lines, run_id=id, after=place))
             if found:
                 place, told = log_lines(id, found, wanted)
