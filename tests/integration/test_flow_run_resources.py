@@ -229,3 +229,79 @@ def test_who_follows_is_told_of_a_deletion(api: Api, flow: dict[str, Any]) -> No
     # Its last events may be gone before they are told.
     told = next(line for line in lines if line["event"] != "flow_run.state")
     assert (told["event"], told["data"]) == ("flow_run.deleted", {"flow_run_id": run_id})
+
+
+# -------------------------------------------------------------------------------------------------- task runs
+
+
+def test_a_task_run_is_found_by_its_id_with_what_belongs_to_it(
+    server: TenutoServer, api: Api, flow: dict[str, Any]
+) -> None:
+    claim = claimed(api, flow)
+    run_id, epoch, worker = claim["flow_run"]["id"], claim["epoch"], Api(server, claim["lease_token"])
+    children = [task_state("b", "Running", index) for index in (0, 1)]
+    artifact = Event(kind=Kind.ARTIFACT, slug="b", index=1, data={"kind": "link", "body": {}})
+    events = [run_state("Running"), task_state("b", "Mapped", children=2), *children, artifact]
+    worker("POST", f"/runs/{run_id}/events", body_of(epoch, 1, [*events, task_state("b", "Success", 1)]))
+    records = [
+        {"lseq": 1, "message": "of the run"},
+        {"lseq": 2, "message": "of b", "slug": "b"},
+        {"lseq": 3, "message": "of b 0", "slug": "b", "index": 0},
+        {"lseq": 4, "message": "of b 1", "slug": "b", "index": 1},
+    ]
+    assert (
+        worker("POST", f"/runs/{run_id}/logs", {"epoch": epoch, "first": 1, "records": records}).status == 200
+    )
+    tasks = api("GET", f"/flow-runs/{run_id}/task-runs").json()["items"]
+    ids = {task["map_index"]: task["id"] for task in tasks}
+
+    path = f"/task-runs/{ids[1]}"
+    found = api("GET", path).json()
+    lines = [json.loads(line) for line in api("GET", f"{path}/logs").data.splitlines()]
+
+    assert (found["flow_run_id"], found["slug"], found["map_index"]) == (run_id, "b", 1)
+    states = [state["state"]["type"] for state in api("GET", f"{path}/states").json()]
+    assert states == ["Running", "Success"]
+    assert [(line["message"], line["task_run_id"]) for line in lines] == [("of b 1", ids[1])]
+    assert [each["kind"] for each in api("GET", f"{path}/artifacts").json()["items"]] == ["link"]
+    mapped = api("GET", f"/task-runs/{ids[-1]}/mapped").json()["items"]
+    assert [child["map_index"] for child in mapped] == [0, 1]
+    running = api("GET", f"/task-runs/{ids[-1]}/mapped?state=Running").json()["items"]
+    assert [child["map_index"] for child in running] == [0]
+    for what in ("", "/states", "/logs", "/artifacts", "/mapped"):
+        assert slug_of(api("GET", f"/task-runs/{uuid.uuid4()}{what}")) == "not-found"
+
+
+def test_task_runs_are_listed_by_what_they_and_their_runs_are(
+    server: TenutoServer, api: Api, flow: dict[str, Any]
+) -> None:
+    # R-API-39
+    first, second = ran(server, api, flow, *FAILED), ran(server, api, flow, *FAILED)
+    ran(server, api, flow, task_state("a", "Running"), task_state("c", "Running"))
+    of_flow = f"/task-runs?flow_group_id={flow['flow_group_id']}"
+
+    def runs(query: str) -> list[str]:
+        return [task["flow_run_id"] for task in api("GET", f"{of_flow}{query}").json()["items"]]
+
+    assert runs("&state=Failed") == [second, first]
+    assert runs(f"&flow_run_id={first}") == [first]
+    assert len(runs("&slug=a")) == 3
+    assert len(runs("")) == 4
+    assert runs("&until=2020-01-01") == []
+    page = api("GET", f"{of_flow}&state=Failed&limit=1").json()
+    rest = api("GET", f"{of_flow}&state=Failed&cursor={page['next_cursor']}").json()
+    assert [task["flow_run_id"] for task in (*page["items"], *rest["items"])] == [second, first]
+
+
+def test_the_state_of_a_task_run_is_set_by_its_id(
+    server: TenutoServer, api: Api, flow: dict[str, Any]
+) -> None:
+    # R-BE-129
+    run_id = ran(server, api, flow, *FAILED)
+    (task,) = api("GET", f"/flow-runs/{run_id}/task-runs").json()["items"]
+
+    changed = api("PUT", f"/task-runs/{task['id']}/state", {"type": "Success", "message": "it was done"})
+
+    assert changed.json()["state"]["type"] == "Success"
+    stale = api("PUT", f"/task-runs/{task['id']}/state", {"type": "Failed", "expected_version": 1})
+    assert slug_of(stale) == "version-conflict"

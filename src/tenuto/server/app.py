@@ -26,6 +26,7 @@ from tenuto.server.api import (
     schedules,
     sessions,
     streams,
+    task_runs,
     workers,
 )
 from tenuto.server.api.access import Access
@@ -49,6 +50,7 @@ _ROUTERS = (
     schedules.router,
     flow_runs.router,
     run_views.router,
+    task_runs.router,
     agents.router,
     keys.router,
     keys.roles,

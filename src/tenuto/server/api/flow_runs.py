@@ -11,6 +11,7 @@ import msgspec
 from fastapi import Depends, Header, Query, Request, Response
 from pydantic import BaseModel, Field
 
+from tenuto._base.ids import task_run_id
 from tenuto.server.api.models import (
     EventOut,
     FlowRunOut,
@@ -33,7 +34,18 @@ from tenuto.server.store.sql.database import Transaction
 from tenuto.server.store.sql.flow_runs import RunFilter
 from tenuto.server.store.sql.stream import moment_of
 
-__all__ = ["LogFilter", "log_lines", "moment", "of_run", "place_of_logs", "router"]
+__all__ = [
+    "FilterOf",
+    "LogFilter",
+    "TaskStateChange",
+    "log_lines",
+    "logs_of",
+    "moment",
+    "of_run",
+    "parts_of",
+    "place_of_logs",
+    "router",
+]
 
 router = new_router("/flow-runs", tags=["flow runs"])
 
@@ -65,7 +77,7 @@ async def run_filter(
         if name.startswith("param.")
     }
     return RunFilter(
-        states=_parts(state),
+        states=parts_of(state),
         flow_id=flow_id,
         flow_group_id=flow_group_id,
         flow_name=flow,
@@ -73,7 +85,7 @@ async def run_filter(
         project_name=project,
         agent_id=agent_id,
         parent_flow_run_id=parent_flow_run_id,
-        labels=_parts(label),
+        labels=parts_of(label),
         since=moment(since, "since"),
         until=moment(until, "until"),
         text=q,
@@ -323,7 +335,7 @@ def list_task_runs(
         store,
         id,
         lambda tx: flow_runs.list_task_runs(
-            tx, id, page, states=_parts(state), slug=slug, only_parents=parents
+            tx, id, page, states=parts_of(state), slug=slug, only_parents=parents
         ),
     )
     return listed(found, TaskRunOut.of)
@@ -392,9 +404,14 @@ def list_logs(
     q: Annotated[str, Query(description="In the message.")] = "",
 ) -> Response:
     """Return log records of a flow run as JSON lines (shapes 5), in order."""
+    return logs_of(store, id, after, limit, LogFilter(level, slug, text=q))
+
+
+def logs_of(store: Store, run_id: str, after: str, limit: int, wanted: LogFilter) -> JsonLines:
+    """Return those of the next log records of a run that are wanted; a header tells the place of the last."""
     place = place_of_logs(after)
-    found = of_run(store, id, lambda tx: list(logs.read_log_lines(tx, id, place, limit)))
-    last, lines = log_lines(id, found, LogFilter(level, slug, q))
+    found = of_run(store, run_id, lambda tx: list(logs.read_log_lines(tx, run_id, place, limit)))
+    last, lines = log_lines(run_id, found, wanted)
     following = f"{last[0]}.{last[1]}" if found else after
     return JsonLines(lines, headers={"X-Next-After": following})
 
@@ -410,10 +427,11 @@ def of_run(store: Store, run_id: str, work: Callable[[Transaction], T], task_run
 
 
 class LogFilter(NamedTuple):
-    """Which log records are wanted: of a level or higher, of one task, with a text in the message."""
+    """Which log records are wanted: of a level or higher, of one task or child, with a text in them."""
 
     level: int = 0
     slug: str | None = None
+    map_index: int | None = None
     text: str = ""
 
     def passes(self, record: dict[str, Any]) -> bool:
@@ -421,6 +439,8 @@ class LogFilter(NamedTuple):
         if record.get("level", 0) < self.level:
             return False
         if self.slug is not None and record.get("slug", "") != self.slug:
+            return False
+        if self.map_index is not None and record.get("index", -1) != self.map_index:
             return False
         return self.text.lower() in record.get("message", "").lower()
 
@@ -434,10 +454,10 @@ def log_lines(
         record = msgspec.json.decode(line)
         place = (epoch, record["lseq"])
         if wanted.passes(record):
-            moment = moment_of(record.get("ts", 0))
-            lines.append(
-                msgspec.json.encode({**record, "epoch": epoch, "flow_run_id": run_id, "ts": moment}) + b"\n"
-            )
+            told = {**record, "epoch": epoch, "flow_run_id": run_id, "ts": moment_of(record.get("ts", 0))}
+            if slug := record.get("slug"):
+                told["task_run_id"] = task_run_id(run_id, slug, record.get("index", -1))
+            lines.append(msgspec.json.encode(told) + b"\n")
     return place, b"".join(lines)
 
 
@@ -453,7 +473,8 @@ def place_of_logs(text: str) -> tuple[int, int]:
     return place
 
 
-def _parts(text: str) -> list[str]:
+def parts_of(text: str) -> list[str]:
+    """Return what stands between the commas of a text."""
     return [part.strip() for part in text.split(",") if part.strip()]
 
 

@@ -69,7 +69,7 @@ async def follow_logs(
     watch.check_room(request.state.principal)
     hub: Hub = request.app.state.hub
     database = request.app.state.database
-    wanted, begin = LogFilter(level, slug, q), place_of_logs(after)
+    wanted, begin = LogFilter(level, slug, text=q), place_of_logs(after)
     await run_in_threadpool(database.read, partial(flow_runs.get_flow_run, run_id=id))
 
     async def lines() -> AsyncGenerator[bytes]:
