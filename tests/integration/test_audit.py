@@ -57,19 +57,21 @@ class Asked:
     def all(self) -> dict[tuple[str, str], tuple[str, Any]]:
         """Return path and body by method and route, in an order in which each finds what it needs."""
         run = {"flow_group_id": self.flow["flow_group_id"], "parameters": {"n": 1}}
-        cancelled = {"type": "Cancelled"}
+        cancelled, finished = {"type": "Cancelled"}, {"type": "Success"}
         group, key = self.group, f"/keys/{self.key['id']}"
         return {
             ("POST", "/projects"): ("/projects", {"name": str(uuid.uuid4())}),
             ("PATCH", "/projects/{id}"): (f"/projects/{self.project['id']}", {"description": "x"}),
             ("PATCH", "/flow-groups/{id}"): (group, {"description": "x"}),
             ("POST", "/flow-runs"): ("/flow-runs", run),
-            ("PATCH", "/flow-runs/{id}"): (self.run, {"name": "x"}),
+            ("PATCH", "/flow-runs/{id}"): (self.run, {"name": "x", "labels": ["x"]}),
             ("POST", "/flow-runs/{id}/start-now"): (f"{self.run}/start-now", None),
             ("POST", "/flow-runs/{id}/cancel"): (f"{self.run}/cancel", None),
             ("PUT", "/flow-runs/{id}/task-runs/{task_run_id}/state"): (f"{self.task}/state", cancelled),
+            ("PUT", "/task-runs/{id}/state"): (f"/task-runs/{self.task.rpartition('/')[2]}/state", finished),
             ("PUT", "/flow-runs/{id}/state"): (f"{self.ended}/state", cancelled),
             ("POST", "/flow-runs/{id}/restart"): (f"{self.ended}/restart", {"from": "everything"}),
+            ("DELETE", "/flow-runs/{id}"): (self.run, None),
             ("PUT", "/flow-groups/{id}/schedule"): (f"{group}/schedule", {"described": MINUTELY}),
             ("POST", "/flow-groups/{id}/schedule/deactivate"): (f"{group}/schedule/deactivate", None),
             ("POST", "/flow-groups/{id}/schedule/activate"): (f"{group}/schedule/activate", None),

@@ -22,9 +22,11 @@ from tenuto.server.api import (
     overview,
     problems,
     projects,
+    run_views,
     schedules,
     sessions,
     streams,
+    task_runs,
     workers,
 )
 from tenuto.server.api.access import Access
@@ -47,6 +49,8 @@ _ROUTERS = (
     schedules.groups,
     schedules.router,
     flow_runs.router,
+    run_views.router,
+    task_runs.router,
     agents.router,
     keys.router,
     keys.roles,

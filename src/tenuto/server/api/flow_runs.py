@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 import msgspec
 from fastapi import Depends, Header, Query, Request, Response
 from pydantic import BaseModel, Field
 
+from tenuto._base.ids import task_run_id
 from tenuto.server.api.models import (
     EventOut,
     FlowRunOut,
     Given,
     Listed,
+    Name,
     StateOut,
     TaskRunOut,
     Time,
@@ -22,17 +26,30 @@ from tenuto.server.api.models import (
     listed,
 )
 from tenuto.server.api.problems import Problem
-from tenuto.server.api.requests import JsonLines, PageOf, PathId, StoreOf, TaskRunId
+from tenuto.server.api.requests import JsonLines, PageOf, PathId, Store, StoreOf, TaskRunId
 from tenuto.server.api.routing import asks, new_router
 from tenuto.server.domain.access import Permission
-from tenuto.server.store.sql import flow_runs, logs, new_runs, restarts, runs
+from tenuto.server.store.sql import deletion, flow_runs, logs, new_runs, restarts, run_views, runs
+from tenuto.server.store.sql.database import Transaction
 from tenuto.server.store.sql.flow_runs import RunFilter
 from tenuto.server.store.sql.stream import moment_of
 
-__all__ = ["LogFilter", "log_lines", "moment", "place_of_logs", "router"]
+__all__ = [
+    "FilterOf",
+    "LogFilter",
+    "TaskStateChange",
+    "log_lines",
+    "logs_of",
+    "moment",
+    "of_run",
+    "parts_of",
+    "place_of_logs",
+    "router",
+]
 
 router = new_router("/flow-runs", tags=["flow runs"])
 
+T = TypeVar("T")
 NUMBER_MAX = 2**63 - 1
 _TASKS_SHOWN = 1_000
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -60,7 +77,7 @@ async def run_filter(
         if name.startswith("param.")
     }
     return RunFilter(
-        states=_parts(state),
+        states=parts_of(state),
         flow_id=flow_id,
         flow_group_id=flow_group_id,
         flow_name=flow,
@@ -68,7 +85,7 @@ async def run_filter(
         project_name=project,
         agent_id=agent_id,
         parent_flow_run_id=parent_flow_run_id,
-        labels=_parts(label),
+        labels=parts_of(label),
         since=moment(since, "since"),
         until=moment(until, "until"),
         text=q,
@@ -168,10 +185,11 @@ class FlowRunMade(BaseModel):
     agents: AgentsThere
 
 
-class Named(Given):
-    """A new name."""
+class RunChange(Given):
+    """What is to be changed."""
 
-    name: str = Field(min_length=1, max_length=500)
+    name: Name | None = None
+    labels: list[str] | None = Field(None, description="Agents that cover these take it from now on.")
 
 
 @router.get("", response_model=Listed[FlowRunOut], **asks(Permission.READ))
@@ -207,10 +225,29 @@ def get_flow_run(store: StoreOf, id: PathId) -> Any:
 
 
 @router.patch("/{id}", response_model=FlowRunOut, **asks(Permission.RUN))
-def rename(store: StoreOf, id: PathId, body: Named) -> Any:
-    """Give a flow run another name."""
-    store.write(lambda tx: runs.rename(tx, id, body.name, by=store.principal.name))
+def change(store: StoreOf, id: PathId, body: RunChange) -> Any:
+    """Give a flow run another name, or other labels."""
+    by = store.principal.name
+
+    def work(transaction: Transaction) -> None:
+        if body.name is not None:
+            runs.rename(transaction, id, body.name, by=by)
+        if body.labels is not None:
+            runs.relabel(transaction, id, body.labels, by=by)
+
+    if body.name is not None or body.labels is not None:
+        store.write(work, after=body.model_dump(exclude_none=True))
     return get_flow_run(store, id)
+
+
+@router.delete(
+    "/{id}", status_code=204, response_class=Response, response_model=None, **asks(Permission.EDIT)
+)
+def delete(store: StoreOf, id: PathId) -> None:
+    """Delete a flow run that no worker is at, with its states, task runs, logs and artifacts."""
+    store.write(lambda tx: deletion.begin_deletion(tx, id, by=store.principal.name))
+    while not store.go_on(lambda tx: deletion.delete_part(tx, id)):
+        pass
 
 
 @router.get("/{id}/state", response_model=StateOut, **asks(Permission.READ))
@@ -240,7 +277,7 @@ def set_state(store: StoreOf, id: PathId, body: StateChange) -> Any:
 @router.get("/{id}/states", response_model=list[EventOut], **asks(Permission.READ))
 def list_states(store: StoreOf, id: PathId) -> Any:
     """List the states of a flow run, in order."""
-    return [EventOut.of(row) for row in store.read(lambda tx: flow_runs.read_states(tx, id))]
+    return [EventOut.of(row) for row in of_run(store, id, lambda tx: flow_runs.read_states(tx, id))]
 
 
 @router.post("/{id}/cancel", response_model=FlowRunOut, **asks(Permission.RUN))
@@ -294,10 +331,12 @@ def list_task_runs(
     parents: Annotated[bool, Query(description="Leave out the children of mapped tasks.")] = False,
 ) -> Any:
     """List the task runs of a flow run."""
-    found = store.read(
+    found = of_run(
+        store,
+        id,
         lambda tx: flow_runs.list_task_runs(
-            tx, id, page, states=_parts(state), slug=slug, only_parents=parents
-        )
+            tx, id, page, states=parts_of(state), slug=slug, only_parents=parents
+        ),
     )
     return listed(found, TaskRunOut.of)
 
@@ -305,7 +344,8 @@ def list_task_runs(
 @router.get("/{id}/task-runs/{task_run_id}/states", response_model=list[EventOut], **asks(Permission.READ))
 def list_task_states(store: StoreOf, id: PathId, task_run_id: TaskRunId) -> Any:
     """List the states of a task run, in order."""
-    return [EventOut.of(row) for row in store.read(lambda tx: flow_runs.read_states(tx, id, task_run_id))]
+    rows = of_run(store, id, lambda tx: flow_runs.read_states(tx, id, task_run_id), task_run_id)
+    return [EventOut.of(row) for row in rows]
 
 
 @router.put("/{id}/task-runs/{task_run_id}/state", response_model=FlowRunOut, **asks(Permission.RUN))
@@ -329,17 +369,15 @@ def set_task_state(store: StoreOf, id: PathId, task_run_id: TaskRunId, body: Tas
 @router.get("/{id}/summary", **asks(Permission.READ))
 def summary(store: StoreOf, id: PathId) -> dict[str, Any]:
     """Count the task runs of a flow run by task and state."""
-    counts = store.read(lambda tx: flow_runs.count_task_states(tx, id))
-    states: dict[str, int] = {}
-    tasks: dict[str, dict[str, Any]] = {}
-    for row in counts:
-        task = tasks.setdefault(row["slug"], {"state": None, "children": {}})
-        if row["is_child"]:
-            task["children"][row["state"]] = row["count"]
-        else:
-            task["state"] = row["state"]
-        states[row["state"]] = states.get(row["state"], 0) + row["count"]
-    return {"states": states, "tasks": tasks}
+    progress = of_run(store, id, lambda tx: run_views.progress_of(tx, id))
+    states: Counter[str] = Counter()
+    for task in progress.values():
+        states.update(task.children)
+        states.update([task.state] if task.state else [])
+    tasks = {
+        slug: {"state": task.state or None, "children": task.children} for slug, task in progress.items()
+    }
+    return {"states": dict(states), "tasks": tasks}
 
 
 @router.get("/{id}/events", response_class=JsonLines, **asks(Permission.READ))
@@ -347,7 +385,7 @@ def list_events(
     store: StoreOf, id: PathId, after: int = 0, limit: Annotated[int, Query(ge=1, le=1000)] = 1000
 ) -> Response:
     """Return events of a flow run as JSON lines: `seq`, `epoch`, `event`."""
-    rows = store.read(lambda tx: flow_runs.read_events(tx, id, after, limit))
+    rows = of_run(store, id, lambda tx: flow_runs.read_events(tx, id, after, limit))
     lines = [
         msgspec.json.encode({"seq": seq, "epoch": epoch, "event": msgspec.Raw(text.encode())}) + b"\n"
         for seq, epoch, text in rows
@@ -366,18 +404,34 @@ def list_logs(
     q: Annotated[str, Query(description="In the message.")] = "",
 ) -> Response:
     """Return log records of a flow run as JSON lines (shapes 5), in order."""
+    return logs_of(store, id, after, limit, LogFilter(level, slug, text=q))
+
+
+def logs_of(store: Store, run_id: str, after: str, limit: int, wanted: LogFilter) -> JsonLines:
+    """Return those of the next log records of a run that are wanted; a header tells the place of the last."""
     place = place_of_logs(after)
-    found = store.read(lambda tx: list(logs.read_log_lines(tx, id, place, limit)))
-    last, lines = log_lines(id, found, LogFilter(level, slug, q))
+    found = of_run(store, run_id, lambda tx: list(logs.read_log_lines(tx, run_id, place, limit)))
+    last, lines = log_lines(run_id, found, wanted)
     following = f"{last[0]}.{last[1]}" if found else after
     return JsonLines(lines, headers={"X-Next-After": following})
 
 
+def of_run(store: Store, run_id: str, work: Callable[[Transaction], T], task_run_id: str | None = None) -> T:
+    """Read what belongs to a flow run, or to one of its task runs, which there must be."""
+
+    def checked(transaction: Transaction) -> T:
+        flow_runs.check_run(transaction, run_id, task_run_id)
+        return work(transaction)
+
+    return store.read(checked)
+
+
 class LogFilter(NamedTuple):
-    """Which log records are wanted: of a level or higher, of one task, with a text in the message."""
+    """Which log records are wanted: of a level or higher, of one task or child, with a text in them."""
 
     level: int = 0
     slug: str | None = None
+    map_index: int | None = None
     text: str = ""
 
     def passes(self, record: dict[str, Any]) -> bool:
@@ -385,6 +439,8 @@ class LogFilter(NamedTuple):
         if record.get("level", 0) < self.level:
             return False
         if self.slug is not None and record.get("slug", "") != self.slug:
+            return False
+        if self.map_index is not None and record.get("index", -1) != self.map_index:
             return False
         return self.text.lower() in record.get("message", "").lower()
 
@@ -398,10 +454,10 @@ def log_lines(
         record = msgspec.json.decode(line)
         place = (epoch, record["lseq"])
         if wanted.passes(record):
-            moment = moment_of(record.get("ts", 0))
-            lines.append(
-                msgspec.json.encode({**record, "epoch": epoch, "flow_run_id": run_id, "ts": moment}) + b"\n"
-            )
+            told = {**record, "epoch": epoch, "flow_run_id": run_id, "ts": moment_of(record.get("ts", 0))}
+            if slug := record.get("slug"):
+                told["task_run_id"] = task_run_id(run_id, slug, record.get("index", -1))
+            lines.append(msgspec.json.encode(told) + b"\n")
     return place, b"".join(lines)
 
 
@@ -417,7 +473,8 @@ def place_of_logs(text: str) -> tuple[int, int]:
     return place
 
 
-def _parts(text: str) -> list[str]:
+def parts_of(text: str) -> list[str]:
+    """Return what stands between the commas of a text."""
     return [part.strip() for part in text.split(",") if part.strip()]
 
 

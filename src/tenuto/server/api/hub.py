@@ -257,6 +257,9 @@ def _messages(transaction: Transaction, notice: Notice) -> list[Message]:
     if notice.topic == "run":
         topics = frozenset({"flow_runs", f"flow_run:{notice.key}"})
         return [Message(place, topics, "flow_run.created", {"flow_run_id": notice.key})]
+    if notice.topic == "run.deleted":
+        topics = frozenset({"flow_runs", f"flow_run:{notice.key}"})
+        return [Message(place, topics, "flow_run.deleted", {"flow_run_id": notice.key})]
     topic = {"agent": "agents"}.get(notice.topic, "flows")
     return [Message(place, frozenset({topic}), f"{notice.topic}.changed", {"id": notice.key})]
 

@@ -67,11 +67,13 @@ class Limits:
     Attributes:
         requests: of each key, on people's routes.
         logins: from each address.
+        uses: of each key, that are written down.
         denials: that are written down, from each address: nobody fills the disk by being refused.
     """
 
     requests: Rate = field(default_factory=lambda: Rate(100, 200))
     logins: Rate = field(default_factory=lambda: Rate(5 / 60, 5))
+    uses: Rate = field(default_factory=lambda: Rate(1 / 60, 1))
     denials: Rate = field(default_factory=lambda: Rate(1, 1_000))
 
 

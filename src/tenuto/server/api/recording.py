@@ -11,8 +11,9 @@ from tenuto.server.api.access import Access
 from tenuto.server.domain.access import Permission, Principal
 from tenuto.server.store.sql.audit import Entry, record
 from tenuto.server.store.sql.database import StoreUnavailable
+from tenuto.server.store.sql.keys import note_use
 
-__all__ = ["entry_of", "is_audited", "record_denial"]
+__all__ = ["entry_of", "is_audited", "record_denial", "record_use"]
 
 logger = logging.getLogger("tenuto.server")
 
@@ -53,3 +54,15 @@ async def record_denial(connection: HTTPConnection, principal: Principal | None)
     except StoreUnavailable as error:
         # They are refused all the same, and told why.
         logger.warning("A refusal was not written down: %s", error)
+
+
+async def record_use(connection: HTTPConnection, principal: Principal) -> None:
+    """Write down that a key is in use, at most once a minute."""
+    if not principal.key_id or connection.app.state.limits.uses.wait(principal.key_id):
+        return
+    access: Access = connection.app.state.access
+    try:
+        await run_in_threadpool(access.database.write, lambda tx: note_use(tx, principal.key_id))
+    except StoreUnavailable as error:
+        # What they ask for may only read, and can be had all the same.
+        logger.warning("The use of a key was not written down: %s", error)

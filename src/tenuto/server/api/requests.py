@@ -67,6 +67,10 @@ class Store:
 
         return self._database.write(recorded if is_audited(self._request) else work)
 
+    def go_on(self, work: Callable[[Transaction], T]) -> T:
+        """Do a further part, in a transaction of its own, of what `write` has begun and written down."""
+        return self._database.write(work)
+
     def url(self, path: str) -> str:
         """Return the link to a page."""
         settings = self._request.app.state.settings

@@ -13,7 +13,7 @@ from starlette.routing import BaseRoute
 from tenuto.server.api.access import principal_of
 from tenuto.server.api.limits import check_depth
 from tenuto.server.api.problems import Problem
-from tenuto.server.api.recording import record_denial
+from tenuto.server.api.recording import record_denial, record_use
 from tenuto.server.domain.access import Permission, Principal
 
 __all__ = ["Route", "all_routes", "check_permissions", "new_router"]
@@ -65,6 +65,7 @@ async def authorize(request: Request, permission: Permission | None) -> Principa
     if permission is None or not principal.may(permission):
         await record_denial(request, principal)
         raise Problem(403, "forbidden", f"The role {principal.role} may not do this; it takes {permission}.")
+    await record_use(request, principal)
     request.state.principal = principal
     return principal
 

@@ -17,13 +17,14 @@ from tenuto.server.api.access import principal_of
 from tenuto.server.api.flow_runs import LogFilter, log_lines, place_of_logs
 from tenuto.server.api.hub import RESYNC, Hub, Place
 from tenuto.server.api.problems import Problem
-from tenuto.server.api.recording import record_denial
+from tenuto.server.api.recording import record_denial, record_use
 from tenuto.server.api.requests import JsonLines, PathId
 from tenuto.server.api.routing import asks, new_router
 from tenuto.server.api.watch import Watch
 from tenuto.server.domain.access import Permission
 from tenuto.server.store.sql import flow_runs, logs
 from tenuto.server.store.sql.database import Transaction
+from tenuto.server.store.sql.stream import UnknownRun
 
 __all__ = ["router", "sockets"]
 
@@ -68,14 +69,18 @@ async def follow_logs(
     watch.check_room(request.state.principal)
     hub: Hub = request.app.state.hub
     database = request.app.state.database
-    wanted, begin = LogFilter(level, slug, q), place_of_logs(after)
+    wanted, begin = LogFilter(level, slug, text=q), place_of_logs(after)
     await run_in_threadpool(database.read, partial(flow_runs.get_flow_run, run_id=id))
 
     async def lines() -> AsyncGenerator[bytes]:
         place = begin
         while True:
             # Asked before the lines are read: what the run logged up to its end is then among them.
-            run = await run_in_threadpool(database.read, partial(flow_runs.get_flow_run, run_id=id))
+            try:
+                run = await run_in_threadpool(database.read, partial(flow_runs.get_flow_run, run_id=id))
+            except UnknownRun:  # It was deleted.
+                yield b'{"done":true}\n'
+                return
             found = await run_in_threadpool(database.read, partial(_read_lines, run_id=id, after=place))
             if found:
                 place, told = log_lines(id, found, wanted)
@@ -110,6 +115,7 @@ async def live(socket: WebSocket) -> None:
         await record_denial(socket, principal)
         await socket.close(4403)
         return
+    await record_use(socket, principal)
     watch: Watch = socket.app.state.watch
     if not watch.has_room(principal):
         await socket.close(4429)

@@ -16,7 +16,15 @@ from tenuto.server.store.sql.feed import announce
 from tenuto.server.store.sql.flows import NotFound
 from tenuto.server.store.sql.pages import Page, PageRequest, read_page
 
-__all__ = ["NewAgent", "as_claimant", "get_agent", "list_agents", "pause_agent", "register_agent"]
+__all__ = [
+    "NewAgent",
+    "all_agents",
+    "as_claimant",
+    "get_agent",
+    "list_agents",
+    "pause_agent",
+    "register_agent",
+]
 
 _AGENT = tables.agent
 
@@ -107,6 +115,12 @@ def get_agent(transaction: Transaction, agent_id: str) -> dict[str, Any]:
     if row is None:
         raise NotFound("agent", agent_id)
     return dict(row)
+
+
+def all_agents(transaction: Transaction) -> list[dict[str, Any]]:
+    """Return all agents, each with the number of runs that it has, by name."""
+    query = _agents().order_by(_AGENT.c.name, _AGENT.c.id)
+    return [dict(row) for row in transaction.connection.execute(query).mappings()]
 
 
 def list_agents(transaction: Transaction, request: PageRequest) -> Page:

@@ -21,7 +21,7 @@ from tenuto.server.store.sql.leases import new_token, token_digest
 from tenuto.server.store.sql.runs import cancel
 from tenuto.server.store.sql.stream import RunStream
 
-__all__ = ["Claim", "Claimant", "claim", "waiting_queues"]
+__all__ = ["Claim", "Claimant", "claim", "runs_under_way", "waiting_queues"]
 
 # Spelled out: with the state as a parameter, the index of what waits would not be found.
 _WAITS = tables.flow_run.c.state == sa.literal_column("'Scheduled'")
@@ -183,7 +183,7 @@ def _is_admitted(run: RunStream, settings: GroupSettings, full: set[str]) -> boo
     if run.transaction.connection.execute(lock).first() is None:
         full.add(group_id)
         return False
-    under_way = _under_way(run.transaction, group_id)
+    under_way = runs_under_way(run.transaction, group_id)
     decision = admit(
         overlap=settings.overlap,
         runs_at_once=at_once,
@@ -205,7 +205,7 @@ def _is_admitted(run: RunStream, settings: GroupSettings, full: set[str]) -> boo
     return False
 
 
-def _under_way(transaction: Transaction, group_id: str) -> list[str]:
+def runs_under_way(transaction: Transaction, group_id: str) -> list[str]:
     """Return the runs of a flow that somebody is at."""
     run, flow = tables.flow_run, tables.flow
     query = (

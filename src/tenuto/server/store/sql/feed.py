@@ -32,7 +32,7 @@ class Notice(NamedTuple):
 
     Attributes:
         cursor: its place.
-        topic: of what kind the thing is: `run`, `logs`, `agent`, `flow`, `schedule`.
+        topic: of what kind the thing is: `run`, `run.deleted`, `logs`, `agent`, `flow`, `schedule`.
         key: its id.
         seq_from, seq_to: numbers of the new events or log records, both included; 0 where there are none.
     """

@@ -11,18 +11,23 @@ import sqlalchemy as sa
 
 from tenuto.server.store.sql import tables
 from tenuto.server.store.sql.database import Transaction
+from tenuto.server.store.sql.flows import NotFound
 from tenuto.server.store.sql.pages import Page, PageRequest, read_page
 from tenuto.server.store.sql.stream import UnknownRun
 
 __all__ = [
     "RunFilter",
+    "TaskFilter",
+    "check_run",
     "count_task_states",
     "get_flow_run",
+    "get_task_run",
     "list_flow_runs",
     "list_task_runs",
     "read_events",
     "read_states",
     "restricted",
+    "search_task_runs",
 ]
 
 _FLOW_COLUMNS = (
@@ -48,6 +53,7 @@ class RunFilter:
 
     Attributes:
         states: class names.
+        ids: of the runs.
         labels: all of them must be there.
         since, until: bounds of when the run was made.
         text: in the name of the run, or its id begins with it.
@@ -62,6 +68,7 @@ class RunFilter:
     project_name: str | None = None
     agent_id: str | None = None
     parent_flow_run_id: str | None = None
+    ids: Sequence[str] = ()
     schedule_id: str | None = None
     labels: Sequence[str] = ()
     since: datetime | None = None
@@ -98,6 +105,23 @@ def get_flow_run(transaction: Transaction, run_id: str) -> dict[str, Any]:
     return found[0]
 
 
+def check_run(transaction: Transaction, run_id: str, task_run_id: str | None = None) -> None:
+    """
+    Let through ids of a flow run, and of one of its task runs, that there are.
+
+    Raises:
+        UnknownRun.
+        NotFound: when the run has no such task run.
+    """
+    if transaction.connection.execute(sa.select(_RUN.c.id).where(_RUN.c.id == run_id)).first() is None:
+        raise UnknownRun(run_id)
+    if task_run_id is None:
+        return
+    query = sa.select(_TASK.c.slug).where(_TASK.c.run_id == run_id, _TASK.c.task_run_id == task_run_id)
+    if transaction.connection.execute(query).first() is None:
+        raise NotFound("task run", task_run_id)
+
+
 def _full(transaction: Transaction, ids: Sequence[str]) -> list[dict[str, Any]]:
     """Return the runs of these ids, in their order, with what they are of."""
     query = (
@@ -125,6 +149,8 @@ def restricted(transaction: Transaction, query: sa.Select[Any], wanted: RunFilte
             query = query.where(column == value)
     if wanted.states:
         query = query.where(_RUN.c.state.in_(wanted.states))
+    if wanted.ids:
+        query = query.where(_RUN.c.id.in_(wanted.ids))
     if wanted.since is not None:
         query = query.where(_RUN.c.created >= wanted.since)
     if wanted.until is not None:
@@ -187,6 +213,7 @@ def list_task_runs(
     states: Sequence[str] = (),
     slug: str | None = None,
     only_parents: bool = False,
+    only_children: bool = False,
 ) -> Page:
     """
     Return a page of the task runs of a flow run, by slug and map index.
@@ -195,18 +222,75 @@ def list_task_runs(
         states: class names.
         slug: of one task.
         only_parents: leave out the children of mapped tasks.
+        only_children: leave out all others.
 
     Raises:
         BadQuery.
     """
     query = sa.select(_TASK).where(_TASK.c.run_id == run_id)
+    query = _of_tasks(query, states, slug, only_parents=only_parents)
+    if only_children:
+        query = query.where(_TASK.c.map_index >= 0)
+    return read_page(transaction, query, request, _TASK_SORTS, "name")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskFilter:
+    """
+    Which task runs are wanted; what is empty or None does not matter.
+
+    Attributes:
+        states: class names, of the task runs.
+        slug: of one task.
+        only_parents: leave out the children of mapped tasks.
+        runs: which flow runs they are of.
+    """
+
+    states: Sequence[str] = ()
+    slug: str | None = None
+    only_parents: bool = False
+    runs: RunFilter = RunFilter()
+
+
+def search_task_runs(transaction: Transaction, wanted: TaskFilter, request: PageRequest) -> Page:
+    """
+    Return a page of task runs of any flow runs, those of the newest flow run first.
+
+    Raises:
+        BadQuery.
+    """
+    query = sa.select(_TASK).join(_RUN, _RUN.c.id == _TASK.c.run_id)
+    query = restricted(transaction, query, wanted.runs)
+    query = _of_tasks(query, wanted.states, wanted.slug, only_parents=wanted.only_parents)
+    sorts = {"flow_run": [_TASK.c.run_id, _TASK.c.task_run_id]}
+    return read_page(transaction, query, request, sorts, "-flow_run")
+
+
+def _of_tasks(
+    query: sa.Select[Any], states: Sequence[str], slug: str | None, *, only_parents: bool
+) -> sa.Select[Any]:
+    """Return a query of task runs with conditions."""
     if states:
         query = query.where(_TASK.c.state.in_(states))
     if slug is not None:
         query = query.where(_TASK.c.slug == slug)
     if only_parents:
         query = query.where(_TASK.c.map_index < 0)
-    return read_page(transaction, query, request, _TASK_SORTS, "name")
+    return query
+
+
+def get_task_run(transaction: Transaction, task_run_id: str) -> dict[str, Any]:
+    """
+    Return one task run.
+
+    Raises:
+        NotFound.
+    """
+    query = sa.select(_TASK).where(_TASK.c.task_run_id == task_run_id)
+    found = transaction.connection.execute(query).mappings().first()
+    if found is None:
+        raise NotFound("task run", task_run_id)
+    return dict(found)
 
 
 def count_task_states(transaction: Transaction, run_id: str) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from tenuto.server.store.sql import tables
 from tenuto.server.store.sql.database import Transaction
 from tenuto.server.store.sql.pages import Page, PageRequest, read_page
 
-__all__ = ["change_role", "create_key", "find_key", "has_keys", "list_keys", "revoke_key"]
+__all__ = ["change_role", "create_key", "find_key", "has_keys", "list_keys", "note_use", "revoke_key"]
 
 _PREFIX = "tnt"
 
@@ -59,6 +59,14 @@ def find_key(transaction: Transaction, key: str) -> Principal | None:
     if row["expires_at"] is not None and row["expires_at"] <= transaction.now:
         return None
     return Principal(row["name"], Role(row["role"]), key_id)
+
+
+def note_use(transaction: Transaction, key_id: str) -> None:
+    """Write down that a key was used just now."""
+    table = tables.api_key
+    transaction.connection.execute(
+        sa.update(table).where(table.c.id == key_id).values(last_used=transaction.now)
+    )
 
 
 def revoke_key(transaction: Transaction, key_id: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -31,6 +31,7 @@ __all__ = [
     "VersionConflict",
     "cancel",
     "create_run",
+    "relabel",
     "rename",
     "set_run_state",
     "set_task_state",
@@ -254,6 +255,20 @@ def rename(transaction: Transaction, run_id: str, name: str, *, by: str) -> None
     """
     run = open_run(transaction, run_id)
     run.append(Event(kind=Kind.RUN_NAME, data={"name": name}, actor=by), Author.PERSON)
+    run.write()
+
+
+def relabel(transaction: Transaction, run_id: str, labels: Iterable[str], *, by: str) -> None:
+    """
+    Give a run other labels: agents that cover those take it from now on.
+
+    Raises:
+        UnknownRun.
+    """
+    run, wanted = open_run(transaction, run_id), sorted(set(labels))
+    message = f"Labels set by {by}: {', '.join(wanted) or 'none'}."
+    run.append(Event(kind=Kind.NOTE, message=message, actor=by), Author.PERSON)
+    run.set(labels=wanted, queue=queue_of(wanted))
     run.write()
 
 
