@@ -139,7 +139,7 @@ def make_due_runs(store: Database, count: int, choose: random.Random) -> dict[st
         copy(transaction, tables.feed, tables.feed.c.key, order, choose)
         run = tables.flow_run
         query = sa.select(run.c.id, run.c.due).where(run.c.flow_id == flow_id)
-        return dict(row.tuple() for row in transaction.connection.execute(query))
+        return {row.id: row.due for row in transaction.connection.execute(query)}
 
     return store.write(make)
 
