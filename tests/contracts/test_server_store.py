@@ -241,6 +241,21 @@ def test_runs_are_claimed_in_the_order_in_which_they_are_due(server: Server, clo
     assert [grant.run["id"] for grant in server.claim(limit=5)] == [sooner, later]
 
 
+def test_runs_of_several_queues_are_claimed_in_the_order_in_which_they_are_due(
+    server: Server, clock: Clock
+) -> None:
+    ago = [5, 1, 4, 2, 3]
+    labels = [(), ("a",), ("a",), ("b",), ()]
+    made = {
+        server.new_run(*some, due=clock.now - timedelta(minutes=minutes)): minutes
+        for minutes, some in zip(ago, labels, strict=True)
+    }
+
+    for wanted in ([5, 4], [3, 2], [1]):
+        granted = server.claim("a", "b", any_label=True, limit=2)
+        assert [made[grant.run["id"]] for grant in granted] == wanted
+
+
 @pytest.mark.parametrize(
     ("run", "agent", "any_label", "takes"),
     [

@@ -34,6 +34,7 @@ from tests.fault.harness.trial import verdict
 
 WORKERS = 4
 SCHEDULED = 5
+GUESTS = 6  # at once
 PAUSES = 2.0, 10.0  # between two faults
 MINUTE = 60.0
 SETTLED = 3 * MINUTE
@@ -77,13 +78,15 @@ def soak(
         Fleet(around.address, WORKERS, seed=seed, flow_id=flow_id) as fleet,
     ):
         faults = {**around.faults(), **faults_of(choose)}
+        # Each once at first: what the server takes for a kind of fault it may keep, but only once.
+        coming = choose.sample(sorted(faults), len(faults))
         done: Counter[str] = Counter()
         wal = [0.0]
         with Sampler(server.pid) as sampler:
             end = time.monotonic() + seconds
             while (left := end - time.monotonic()) > 0:
                 time.sleep(min(left, choose.uniform(*PAUSES)))
-                name = choose.choice(sorted(faults))
+                name = coming.pop() if coming else choose.choice(sorted(faults))
                 faults[name]()
                 done[name] += 1
                 fleet.check()
@@ -269,7 +272,7 @@ class _Surroundings:
 
     def _invite(self, visit: Callable[[float], object]) -> None:
         """Have some follow for a few seconds, each in a thread; the network may throw them out."""
-        for _ in range(self.choose.randint(1, 8)):
+        for _ in range(GUESTS):
             thread = threading.Thread(target=self._visit, args=(visit, self.choose.uniform(0, 3)))
             self.threads = [other for other in self.threads if other.is_alive()] + [thread]
             self.guests += 1
