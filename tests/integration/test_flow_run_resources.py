@@ -305,3 +305,22 @@ def test_the_state_of_a_task_run_is_set_by_its_id(
     assert changed.json()["state"]["type"] == "Success"
     stale = api("PUT", f"/task-runs/{task['id']}/state", {"type": "Failed", "expected_version": 1})
     assert slug_of(stale) == "version-conflict"
+
+
+def test_a_paused_task_is_approved_or_rejected(server: TenutoServer, api: Api, flow: dict[str, Any]) -> None:
+    # R-BE-131, R-BE-132
+    paused = [task_state("a", "Paused"), task_state("b", "Paused"), run_state("Paused")]
+    run_id = ran(server, api, flow, *paused)
+    tasks = {
+        task["slug"]: task["id"] for task in api("GET", f"/flow-runs/{run_id}/task-runs").json()["items"]
+    }
+
+    approved = api("POST", f"/task-runs/{tasks['a']}/approve").json()
+    rejected = api("POST", f"/task-runs/{tasks['b']}/reject", {"message": "too dear"}).json()
+
+    assert approved["state"]["type"] == "Resume"
+    assert (rejected["state"]["type"], "too dear" in rejected["state"]["message"]) == ("Failed", True)
+    assert api("GET", f"/flow-runs/{run_id}").json()["state"]["type"] == "Scheduled"
+    assert slug_of(api("POST", f"/task-runs/{tasks['a']}/reject")) == "illegal-transition"
+    assert api("POST", f"/flow-runs/{run_id}/pause").json()["state"]["type"] == "Paused"
+    assert api("POST", f"/flow-runs/{run_id}/resume").json()["state"]["type"] == "Scheduled"
