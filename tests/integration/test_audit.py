@@ -72,6 +72,7 @@ class Asked:
         """Return path and body by method and route, in an order in which each finds what it needs."""
         run = {"flow_group_id": self.flow["flow_group_id"], "parameters": {"n": 1}}
         cancelled, finished = {"type": "Cancelled"}, {"type": "Success"}
+        one = {"ids": [self.ended.rpartition("/")[2]]}
         group, key = self.group, f"/keys/{self.key['id']}"
         return {
             ("POST", "/projects"): ("/projects", {"name": str(uuid.uuid4())}),
@@ -90,6 +91,8 @@ class Asked:
             ("PUT", "/flow-runs/{id}/state"): (f"{self.ended}/state", cancelled),
             ("POST", "/flow-runs/{id}/restart"): (f"{self.ended}/restart", {"from": "everything"}),
             ("DELETE", "/flow-runs/{id}"): (self.run, None),
+            ("POST", "/flow-runs/bulk"): ("/flow-runs/bulk", {**one, "action": "restart"}),
+            ("POST", "/flow-runs/bulk-delete"): ("/flow-runs/bulk-delete", one),
             ("PUT", "/flow-groups/{id}/schedule"): (f"{group}/schedule", {"described": MINUTELY}),
             ("POST", "/flow-groups/{id}/schedule/deactivate"): (f"{group}/schedule/deactivate", None),
             ("POST", "/flow-groups/{id}/schedule/activate"): (f"{group}/schedule/activate", None),
