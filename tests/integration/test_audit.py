@@ -51,13 +51,29 @@ class Asked:
         )
         (task,) = self.api("GET", f"{self.ended}/task-runs").json()["items"]
         self.task = f"{self.ended}/task-runs/{task['id']}"
+        self.paused = self._paused_tasks()
         self.agent = f"/agents/{self.api('GET', '/agents').json()['items'][0]['id']}"
         self.key = self.api("POST", "/keys", {"name": "k", "role": "editor"}).json()
+
+    def _paused_tasks(self) -> list[str]:
+        """Return two tasks of a run that wait for an answer."""
+        claim = claimed(self.api, self.flow)
+        run_id, epoch = claim["flow_run"]["id"], claim["epoch"]
+        events = [
+            run_state("Running"),
+            task_state("a", "Paused"),
+            task_state("b", "Paused"),
+            run_state("Paused"),
+        ]
+        worker = Api(self.server, claim["lease_token"])
+        assert worker("POST", f"/runs/{run_id}/events", body_of(epoch, 1, events)).status == 200
+        return [task["id"] for task in self.api("GET", f"/flow-runs/{run_id}/task-runs").json()["items"]]
 
     def all(self) -> dict[tuple[str, str], tuple[str, Any]]:
         """Return path and body by method and route, in an order in which each finds what it needs."""
         run = {"flow_group_id": self.flow["flow_group_id"], "parameters": {"n": 1}}
         cancelled, finished = {"type": "Cancelled"}, {"type": "Success"}
+        one = {"ids": [self.ended.rpartition("/")[2]]}
         group, key = self.group, f"/keys/{self.key['id']}"
         return {
             ("POST", "/projects"): ("/projects", {"name": str(uuid.uuid4())}),
@@ -65,6 +81,10 @@ class Asked:
             ("PATCH", "/flow-groups/{id}"): (group, {"description": "x"}),
             ("POST", "/flow-runs"): ("/flow-runs", run),
             ("PATCH", "/flow-runs/{id}"): (self.run, {"name": "x", "labels": ["x"]}),
+            ("POST", "/flow-runs/{id}/pause"): (f"{self.run}/pause", None),
+            ("POST", "/flow-runs/{id}/resume"): (f"{self.run}/resume", None),
+            ("POST", "/task-runs/{id}/approve"): (f"/task-runs/{self.paused[0]}/approve", None),
+            ("POST", "/task-runs/{id}/reject"): (f"/task-runs/{self.paused[1]}/reject", {"message": "no"}),
             ("POST", "/flow-runs/{id}/start-now"): (f"{self.run}/start-now", None),
             ("POST", "/flow-runs/{id}/cancel"): (f"{self.run}/cancel", None),
             ("PUT", "/flow-runs/{id}/task-runs/{task_run_id}/state"): (f"{self.task}/state", cancelled),
@@ -72,6 +92,8 @@ class Asked:
             ("PUT", "/flow-runs/{id}/state"): (f"{self.ended}/state", cancelled),
             ("POST", "/flow-runs/{id}/restart"): (f"{self.ended}/restart", {"from": "everything"}),
             ("DELETE", "/flow-runs/{id}"): (self.run, None),
+            ("POST", "/flow-runs/bulk"): ("/flow-runs/bulk", {**one, "action": "restart"}),
+            ("POST", "/flow-runs/bulk-delete"): ("/flow-runs/bulk-delete", one),
             ("PUT", "/flow-groups/{id}/schedule"): (f"{group}/schedule", {"described": MINUTELY}),
             ("POST", "/flow-groups/{id}/schedule/deactivate"): (f"{group}/schedule/deactivate", None),
             ("POST", "/flow-groups/{id}/schedule/activate"): (f"{group}/schedule/activate", None),

@@ -305,3 +305,86 @@ def test_the_state_of_a_task_run_is_set_by_its_id(
     assert changed.json()["state"]["type"] == "Success"
     stale = api("PUT", f"/task-runs/{task['id']}/state", {"type": "Failed", "expected_version": 1})
     assert slug_of(stale) == "version-conflict"
+
+
+def test_a_paused_task_is_approved_or_rejected(server: TenutoServer, api: Api, flow: dict[str, Any]) -> None:
+    # R-BE-131, R-BE-132
+    paused = [task_state("a", "Paused"), task_state("b", "Paused"), run_state("Paused")]
+    run_id = ran(server, api, flow, *paused)
+    tasks = {
+        task["slug"]: task["id"] for task in api("GET", f"/flow-runs/{run_id}/task-runs").json()["items"]
+    }
+
+    approved = api("POST", f"/task-runs/{tasks['a']}/approve").json()
+    rejected = api("POST", f"/task-runs/{tasks['b']}/reject", {"message": "too dear"}).json()
+
+    assert approved["state"]["type"] == "Resume"
+    assert (rejected["state"]["type"], "too dear" in rejected["state"]["message"]) == ("Failed", True)
+    assert api("GET", f"/flow-runs/{run_id}").json()["state"]["type"] == "Scheduled"
+    assert slug_of(api("POST", f"/task-runs/{tasks['a']}/reject")) == "illegal-transition"
+    assert api("POST", f"/flow-runs/{run_id}/pause").json()["state"]["type"] == "Paused"
+    assert api("POST", f"/flow-runs/{run_id}/resume").json()["state"]["type"] == "Scheduled"
+
+
+# ------------------------------------------------------------------------------------------------------- many
+
+
+def test_many_runs_are_cancelled_page_by_page_and_nothing_else_is(
+    server: TenutoServer, api: Api, flow: dict[str, Any]
+) -> None:
+    # R-API-42
+    waiting, failed = [new_run(api, flow) for _ in range(3)], ran(server, api, flow, *FAILED)
+    other = new_run(api, flow)
+    meant = {"flow_group_id": flow["flow_group_id"], "states": ["Scheduled", "Failed"]}
+    api("PATCH", f"/flow-runs/{other}", {"labels": ["other"]})
+    body = {
+        "action": "cancel",
+        "filter": {**meant, "until": api("GET", f"/flow-runs/{other}").json()["created"]},
+    }
+
+    counted = api("POST", "/flow-runs/bulk", {**body, "dry_run": True}).json()
+    first = api("POST", "/flow-runs/bulk", {**body, "limit": 2, "message": "all of them"}).json()
+    rest = api("POST", "/flow-runs/bulk", {**body, "limit": 2, "cursor": first["next_cursor"]}).json()
+
+    assert (counted["states"], counted["done"]) == ({"Failed": 1, "Scheduled": 3}, [])
+    assert (first["done"], rest["done"], rest["next_cursor"]) == (
+        [failed, waiting[2]],
+        [waiting[1], waiting[0]],
+        None,
+    )
+    states = [api("GET", f"/flow-runs/{run_id}").json()["state"] for run_id in (*waiting, failed, other)]
+    assert [state["type"] for state in states] == [*["Cancelled"] * 3, "Failed", "Scheduled"]
+    assert states[2]["message"] == "all of them"
+
+
+def test_of_many_runs_those_that_cannot_be_restarted_are_named(
+    server: TenutoServer, api: Api, flow: dict[str, Any]
+) -> None:
+    # R-API-42
+    failed, running = ran(server, api, flow, *FAILED), ran(server, api, flow)
+
+    answer = api("POST", "/flow-runs/bulk", {"action": "restart", "ids": [failed, running]}).json()
+
+    assert answer["done"] == [failed]
+    assert [(each["id"], each["problem"]) for each in answer["refused"]] == [(running, "illegal-transition")]
+    assert api("GET", f"/flow-runs/{failed}").json()["state"]["type"] == "Scheduled"
+
+
+def test_many_runs_are_deleted_by_who_may(server: TenutoServer, api: Api, flow: dict[str, Any]) -> None:
+    operator = api("POST", "/keys", {"name": "o", "role": "operator"}).json()["key"]
+    failed, running = ran(server, api, flow, *FAILED), ran(server, api, flow)
+    body = {"filter": {"flow_group_id": flow["flow_group_id"]}}
+
+    assert Api(server, operator)("POST", "/flow-runs/bulk-delete", body).status == 403
+    answer = api("POST", "/flow-runs/bulk-delete", body).json()
+
+    assert (answer["done"], [each["id"] for each in answer["refused"]]) == ([failed], [running])
+    left = api("GET", f"/flow-runs?flow_group_id={flow['flow_group_id']}").json()["items"]
+    assert [run["id"] for run in left] == [running]
+
+
+@pytest.mark.parametrize("body", [{}, {"filter": {}}, {"filter": {"states": []}}, {"ids": []}])
+def test_a_request_that_would_mean_all_runs_is_refused(api: Api, body: dict[str, Any]) -> None:
+    for path, more in (("bulk", {"action": "cancel"}), ("bulk-delete", {})):
+        answer = api("POST", f"/flow-runs/{path}", {**body, **more, "dry_run": True})
+        assert (answer.status, slug_of(answer)) == (422, "invalid-request")

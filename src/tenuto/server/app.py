@@ -13,6 +13,7 @@ from tenuto import __version__
 from tenuto.server.api import (
     agents,
     audit,
+    bulk,
     document,
     flow_runs,
     flows,
@@ -48,6 +49,7 @@ _ROUTERS = (
     flows.versions,
     schedules.groups,
     schedules.router,
+    bulk.router,
     flow_runs.router,
     run_views.router,
     task_runs.router,

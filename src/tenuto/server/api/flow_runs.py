@@ -29,7 +29,7 @@ from tenuto.server.api.problems import Problem
 from tenuto.server.api.requests import JsonLines, PageOf, PathId, Store, StoreOf, TaskRunId
 from tenuto.server.api.routing import asks, new_router
 from tenuto.server.domain.access import Permission
-from tenuto.server.store.sql import deletion, flow_runs, logs, new_runs, restarts, run_views, runs
+from tenuto.server.store.sql import deletion, flow_runs, logs, new_runs, pauses, restarts, run_views, runs
 from tenuto.server.store.sql.database import Transaction
 from tenuto.server.store.sql.flow_runs import RunFilter
 from tenuto.server.store.sql.stream import moment_of
@@ -38,6 +38,7 @@ __all__ = [
     "FilterOf",
     "LogFilter",
     "TaskStateChange",
+    "Told",
     "log_lines",
     "logs_of",
     "moment",
@@ -94,6 +95,12 @@ async def run_filter(
 
 
 FilterOf = Annotated[RunFilter, Depends(run_filter)]
+
+
+class Told(Given):
+    """Why something is asked for."""
+
+    message: str = ""
 
 
 class CancelRequest(Given):
@@ -312,6 +319,22 @@ def restart(store: StoreOf, id: PathId, body: RestartRequest | None = None) -> A
         "again": len(found.tasks),
         "kept": found.kept,
     }
+
+
+@router.post("/{id}/pause", response_model=FlowRunOut, **asks(Permission.RUN))
+def pause(store: StoreOf, id: PathId, body: Told | None = None) -> Any:
+    """Pause a flow run: one that a worker is at is asked to stop between two tasks."""
+    asked, by = body or Told(message=""), store.principal.name
+    store.write(lambda tx: pauses.pause(tx, id, by=by, message=asked.message))
+    return get_flow_run(store, id)
+
+
+@router.post("/{id}/resume", response_model=FlowRunOut, **asks(Permission.RUN))
+def resume(store: StoreOf, id: PathId, body: Told | None = None) -> Any:
+    """Have a paused flow run go on, with all its paused tasks."""
+    asked, by = body or Told(message=""), store.principal.name
+    store.write(lambda tx: pauses.resume(tx, id, by=by, message=asked.message))
+    return get_flow_run(store, id)
 
 
 @router.post("/{id}/start-now", response_model=FlowRunOut, **asks(Permission.RUN))

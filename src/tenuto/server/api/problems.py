@@ -26,7 +26,7 @@ from tenuto.server.store.sql.restarts import CannotRestart
 from tenuto.server.store.sql.runs import IdempotencyMismatch, LeaseHeld, VersionConflict
 from tenuto.server.store.sql.stream import IllegalTransition, UnknownRun
 
-__all__ = ["Problem", "install", "problem_response"]
+__all__ = ["Problem", "install", "problem_of", "problem_response"]
 
 logger = logging.getLogger("tenuto.server")
 

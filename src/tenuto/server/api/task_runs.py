@@ -6,13 +6,13 @@ from typing import Annotated, Any
 
 from fastapi import Query, Response
 
-from tenuto.server.api.flow_runs import LogFilter, TaskStateChange, logs_of, moment, parts_of
+from tenuto.server.api.flow_runs import LogFilter, TaskStateChange, Told, logs_of, moment, parts_of
 from tenuto.server.api.models import EventOut, Listed, TaskRunOut, Uuid, listed
-from tenuto.server.api.requests import JsonLines, PageOf, PathId, StoreOf
+from tenuto.server.api.requests import JsonLines, PageOf, PathId, Store, StoreOf
 from tenuto.server.api.routing import asks, new_router
 from tenuto.server.api.run_views import ArtifactOut
 from tenuto.server.domain.access import Permission
-from tenuto.server.store.sql import flow_runs, run_views, runs
+from tenuto.server.store.sql import flow_runs, pauses, run_views, runs
 from tenuto.server.store.sql.database import Transaction
 from tenuto.server.store.sql.flow_runs import RunFilter, TaskFilter, get_task_run
 
@@ -80,6 +80,27 @@ def set_state(store: StoreOf, id: PathId, body: TaskStateChange) -> Any:
 
     store.write(work, after={"state": body.type})
     return get(store, id)
+
+
+@router.post("/{id}/approve", response_model=TaskRunOut, **asks(Permission.RUN))
+def approve(store: StoreOf, id: PathId, body: Told | None = None) -> Any:
+    """Have a paused task run; its flow run goes on."""
+    return _answer(store, id, body, approved=True)
+
+
+@router.post("/{id}/reject", response_model=TaskRunOut, **asks(Permission.RUN))
+def reject(store: StoreOf, id: PathId, body: Told | None = None) -> Any:
+    """Have a paused task fail; its flow run goes on."""
+    return _answer(store, id, body, approved=False)
+
+
+def _answer(store: Store, task_run_id: str, body: Told | None, *, approved: bool) -> Any:
+    by, message = store.principal.name, "" if body is None else body.message
+    store.write(
+        lambda tx: pauses.answer(tx, task_run_id, approved=approved, by=by, message=message),
+        after={"approved": approved},
+    )
+    return get(store, task_run_id)
 
 
 @router.get("/{id}/logs", response_class=JsonLines, **asks(Permission.READ))

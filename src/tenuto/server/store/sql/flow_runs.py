@@ -19,6 +19,7 @@ __all__ = [
     "RunFilter",
     "TaskFilter",
     "check_run",
+    "count_by_state",
     "count_task_states",
     "get_flow_run",
     "get_task_run",
@@ -90,6 +91,13 @@ def list_flow_runs(transaction: Transaction, wanted: RunFilter, request: PageReq
     page = read_page(transaction, query, request, _SORTS, "-created")
     page.rows = _full(transaction, [row["id"] for row in page.rows])
     return page
+
+
+def count_by_state(transaction: Transaction, wanted: RunFilter) -> dict[str, int]:
+    """Return how many flow runs are in which state."""
+    query = restricted(transaction, sa.select(_RUN.c.state, sa.func.count().label("number")), wanted)
+    rows = transaction.connection.execute(query.group_by(_RUN.c.state).order_by(_RUN.c.state))
+    return {row.state: row.number for row in rows}
 
 
 def get_flow_run(transaction: Transaction, run_id: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from tenuto.server.store.sql.database import Transaction
 from tenuto.server.store.sql.leases import end_lease
 from tenuto.server.store.sql.stream import IllegalTransition, RunStream, open_run
 
-__all__ = ["CannotRestart", "Restart", "restart"]
+__all__ = ["CannotRestart", "Restart", "check_begun_here", "restart"]
 
 _RESCUES = 3
 
@@ -66,11 +66,7 @@ def restart(
     run = open_run(transaction, run_id)
     if run.state not in FINAL_STATES:
         raise IllegalTransition("flow_run", run["name"], run.state, "Scheduled", None)
-    if run.row["is_local"]:
-        raise CannotRestart(
-            f"Flow run {run['name']} began without the server, which cannot start it. Continue it where it "
-            f"ran: tenuto run -p FILE --resume {run['name']}"
-        )
+    check_begun_here(run)
     known = _tasks(run)
     again = runs_again(known, edges_of(_graph(run)), everything=everything)
     if not again and not everything and run.state in SUCCESSFUL_STATES:
@@ -80,6 +76,20 @@ def restart(
     if not dry_run:
         _take_back(run, again, by, message or f"Restarted by {by}.")
     return Restart(again, len(known) - len(again))
+
+
+def check_begun_here(run: RunStream) -> None:
+    """
+    Let through runs that the server can start.
+
+    Raises:
+        CannotRestart: when it began without the server.
+    """
+    if run.row["is_local"]:
+        raise CannotRestart(
+            f"Flow run {run['name']} began without the server, which cannot start it. Continue it where it "
+            f"ran: tenuto run -p FILE --resume {run['name']}"
+        )
 
 
 def _tasks(run: RunStream) -> list[TaskFacts]:

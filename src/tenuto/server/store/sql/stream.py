@@ -134,6 +134,11 @@ class RunStream:
         """
         return self._take_rows(_TASKS_BY_STATE, states=list(states), after=after)
 
+    def task_state_now(self, slug: str, index: int) -> str:
+        """Return the state of a task run whose row was read; empty for one that there is not."""
+        task = self._tasks.get(self._task_id(slug, index))
+        return NEW if task is None else task.state
+
     def _take_rows(self, query: sa.Select[Any], **values: Any) -> list[tuple[str, int]]:
         found = []
         for row in self.transaction.connection.execute(query, {"of_run": self.id, **values}).mappings():
