@@ -111,8 +111,8 @@ def _share_memory() -> None:
     """
     Have all threads take their memory from two heaps, where the C library can be told so.
 
-    It gives threads heaps of their own, up to eight for each core, and each keeps what a burst of requests once
-    took.
+    It gives threads heaps of their own, up to eight for each core, and each keeps what a burst of requests
+    once took.
     """
     if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "mallopt"):
         library.mallopt(_M_ARENA_MAX, _HEAPS)
