@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import logging
 import os
 import secrets
 import signal
 import socket
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -36,8 +34,6 @@ __all__ = ["AddressInUse", "KeyNeeded", "loopback_key", "serve"]
 
 _FINISH_SECONDS = 10
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_M_ARENA_MAX = -8  # of malloc.h
-_HEAPS = 2
 
 
 class AddressInUse(PrefectException, OSError):
@@ -90,7 +86,6 @@ def serve(settings: Settings, on_ready: Callable[[Running], None]) -> None:
         AddressInUse, KeyNeeded, DatabaseInUse, DatabaseOnNetwork, SchemaTooNew, StoreUnavailable.
     """
     os.umask(0o077)
-    _share_memory()
     _log_to_stderr()
     with ExitStack() as stack:
         listening = stack.enter_context(_listening(settings))
@@ -124,17 +119,6 @@ def _ticket(app: FastAPI, key: str) -> str:
         return ""
     access: Access = app.state.access
     return access.database.write(partial(create_ticket, key_id="", machine=access.machine))
-
-
-def _share_memory() -> None:
-    """
-    Have all threads take their memory from two heaps, where the C library can be told so.
-
-    It gives threads heaps of their own, up to eight for each core, and each keeps what a burst of requests
-    once took.
-    """
-    if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "mallopt"):
-        library.mallopt(_M_ARENA_MAX, _HEAPS)
 
 
 def _log_to_stderr() -> None:
