@@ -1,8 +1,6 @@
 """Both stores delete runs whole, in small steps."""
 
-from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -14,28 +12,13 @@ from tenuto.server.store.sql.runs import LeaseHeld
 from tenuto.server.store.sql.stream import UnknownRun
 from tests.contracts.server_stores import (
     TIMINGS,
-    Clock,
     Server,
     batch_of,
-    postgresql_store,
     run_state,
-    sqlite_store,
     task_state,
 )
-from tests.fakes.postgres import PostgresServer
 
 BELONGING = (tables.run_event, tables.task_run, tables.log_chunk, tables.artifact, tables.slot)
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def server(request: pytest.FixtureRequest, tmp_path: Path, postgres: PostgresServer) -> Iterator[Server]:
-    clock = Clock()
-    if request.param == "sqlite":
-        with sqlite_store(tmp_path, clock) as database:
-            yield Server(database, clock)
-    else:
-        with postgresql_store(postgres, clock) as database:
-            yield Server(database, clock)
 
 
 def failed_run(server: Server, children: int = 3) -> str:

@@ -1,8 +1,6 @@
 """Both stores pause runs, and have them go on by somebody's word."""
 
-from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 
 import pytest
 
@@ -15,26 +13,11 @@ from tenuto.server.store.sql.pages import PageRequest
 from tenuto.server.store.sql.runs import LeaseHeld
 from tenuto.server.store.sql.stream import IllegalTransition
 from tests.contracts.server_stores import (
-    Clock,
     Server,
     batch_of,
-    postgresql_store,
     run_state,
-    sqlite_store,
     task_state,
 )
-from tests.fakes.postgres import PostgresServer
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def server(request: pytest.FixtureRequest, tmp_path: Path, postgres: PostgresServer) -> Iterator[Server]:
-    clock = Clock()
-    if request.param == "sqlite":
-        with sqlite_store(tmp_path, clock) as database:
-            yield Server(database, clock)
-    else:
-        with postgresql_store(postgres, clock) as database:
-            yield Server(database, clock)
 
 
 def running(server: Server, *paused: str) -> Claim:

@@ -30,32 +30,12 @@ from tests.contracts.server_stores import (
     Server,
     batch_of,
     migrated_file,
-    postgresql_store,
     run_state,
-    sqlite_store,
 )
-from tests.fakes.postgres import PostgresServer
 
 MINUTELY = schedule_to_dict(Schedule([CronClock("* * * * *")]))
 SWEEP = TIMINGS.sweep.total_seconds()
 STEPS = ("recovery.checked", "recovery.begun", "recovery.refolded", "recovery.scheduled")
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def server(
-    request: pytest.FixtureRequest, tmp_path: Path, clock: Clock, postgres: PostgresServer
-) -> Iterator[Server]:
-    if request.param == "sqlite":
-        with sqlite_store(tmp_path, clock) as database:
-            yield Server(database, clock)
-    else:
-        with postgresql_store(postgres, clock) as database:
-            yield Server(database, clock)
 
 
 class Passing:

@@ -1,9 +1,7 @@
 """Restarts and states set by hand, on both stores."""
 
-from collections.abc import Iterator
 from copy import copy
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,32 +13,19 @@ from tenuto.server.store.sql.leases import Fenced
 from tenuto.server.store.sql.pages import PageRequest
 from tenuto.server.store.sql.stream import IllegalTransition
 from tests.contracts.server_stores import (
-    Clock,
     Server,
     batch_of,
-    postgresql_store,
     run_state,
-    sqlite_store,
     task_state,
 )
-from tests.fakes.postgres import PostgresServer
 
 EDGES = [{"upstream_slug": "a", "downstream_slug": "b", "key": "x", "mapped": False, "flattened": False}]
 STORED = ResultRef(kind="inline", value=Raw(b"1"))
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def server(request: pytest.FixtureRequest, tmp_path: Path, postgres: PostgresServer) -> Iterator[Server]:
-    clock = Clock()
-    if request.param == "sqlite":
-        with sqlite_store(tmp_path, clock) as database:
-            yield made(Server(database, clock))
-    else:
-        with postgresql_store(postgres, clock) as database:
-            yield made(Server(database, clock))
-
-
-def made(server: Server) -> Server:
+@pytest.fixture
+def server(server: Server) -> Server:
+    """Give each store with a flow whose tasks depend on one another."""
     new = flows.NewVersion(project="P", serialized={"name": "f", "edges": EDGES}, digest="e")
     server.flow_id = server.database.write(partial(flows.register, new=new)).flow_id
     return server

@@ -26,31 +26,12 @@ from tests.contracts.server_stores import (
     Clock,
     Server,
     batch_of,
-    postgresql_store,
     run_state,
     sqlite_store,
 )
-from tests.fakes.postgres import PostgresServer
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 MINUTELY = schedule_to_dict(Schedule([CronClock("* * * * *")]))
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def server(
-    request: pytest.FixtureRequest, tmp_path: Path, clock: Clock, postgres: PostgresServer
-) -> Iterator[Server]:
-    if request.param == "sqlite":
-        with sqlite_store(tmp_path, clock) as database:
-            yield Server(database, clock)
-    else:
-        with postgresql_store(postgres, clock) as database:
-            yield Server(database, clock)
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """What both stores of the server promise (reliability 3.2 to 3.5)."""
 
 import threading
-from collections.abc import Iterator
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -31,29 +30,9 @@ from tests.contracts.server_stores import (
     Server,
     batch_of,
     body_of,
-    postgresql_store,
     run_state,
-    sqlite_store,
     task_state,
 )
-from tests.fakes.postgres import PostgresServer
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def server(
-    request: pytest.FixtureRequest, tmp_path: Path, clock: Clock, postgres: PostgresServer
-) -> Iterator[Server]:
-    if request.param == "sqlite":
-        with sqlite_store(tmp_path, clock) as database:
-            yield Server(database, clock)
-    else:
-        with postgresql_store(postgres, clock) as database:
-            yield Server(database, clock)
 
 
 def state_of(server: Server, run_id: str) -> str:
