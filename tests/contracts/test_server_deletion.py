@@ -65,7 +65,6 @@ def delete(server: Server, run_id: str) -> int:
 
 
 def test_nothing_of_a_deleted_run_is_left_and_all_of_others(server: Server) -> None:
-    # R-BE-21
     run_id, other = failed_run(server), failed_run(server)
     end(server, run_id)
     before = counts(server, other)
