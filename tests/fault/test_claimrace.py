@@ -70,7 +70,7 @@ class Race:
     Attributes:
         made: when the runs are due, by their ids.
         claimed: those that agents were given, as often as they were.
-        inversions: how often an agent was given a run after one that was due later.
+        inversions: how often an agent was given a run after one of the same queue that was due later.
         waits: seconds of each claim call that was given all that it wanted, in order.
     """
 
@@ -103,7 +103,7 @@ def race(store: Database, agents: int, due: int, choose: random.Random) -> Race:
     def claim(number: int) -> None:
         claimant = claims.Claimant(None, f"agent-{number}", ["etl", "gpu"], any_label=True)
         work = partial(claims.claim, claimant=claimant, limit=CLAIMS_MAX, timings=TIMINGS)
-        mine: list[tuple[datetime, str]] = []
+        mine: list[tuple[str, datetime, str]] = []
         start.wait()
         while True:
             began = time.perf_counter()
@@ -112,9 +112,17 @@ def race(store: Database, agents: int, due: int, choose: random.Random) -> Race:
                 break
             if len(granted) == CLAIMS_MAX:
                 found.waits.append(time.perf_counter() - began)
-            mine += [(found.made[grant.run["id"]], grant.run["id"]) for grant in granted]
-        found.claimed += [run_id for _, run_id in mine]
-        found.inversions += sum(later < earlier for earlier, later in pairwise(mine))
+            for grant in granted:
+                run_id: str = grant.run["id"]
+                mine.append((grant.run["queue"], found.made[run_id], run_id))
+        found.claimed += [run_id for *_, run_id in mine]
+        # Of several queues, the runs that others hold while one agent looks may be due before those it gets.
+        mine.sort(key=lambda one: one[0])
+        found.inversions += sum(
+            later < earlier
+            for (queue, *earlier), (queue_of_next, *later) in pairwise(mine)
+            if queue == queue_of_next
+        )
 
     with ThreadPoolExecutor(agents) as pool:
         claiming = [pool.submit(claim, number) for number in range(agents)]

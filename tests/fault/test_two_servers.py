@@ -86,7 +86,8 @@ def test_servers_that_are_restarted_in_turn_leave_nothing_undone(pair: list[Faul
 
 def fleet_at(server: FaultServer, ledger: Ledger, seed: int, flow_id: str) -> Fleet:
     """Return workers that run what is due at a server."""
-    options: dict[str, Any] = {"makes_runs": False, "tasks": (), "claims_max": 10, "name": server.home.name}
+    options: dict[str, Any] = {"makes_runs": False, "tasks": (), "claims_max": 10, "abandoned": 0.0}
+    options["name"] = server.home.name
     return Fleet(server.address, WORKERS, seed=seed, flow_id=flow_id, ledger=ledger, **options)
 
 

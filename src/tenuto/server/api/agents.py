@@ -157,10 +157,12 @@ async def _claimed(request: Request, seconds: float, work: Work[list[ClaimOut]],
     timings: Timings = request.app.state.settings.timings
     end = time.monotonic() + seconds
     while not ended.is_set():
+        if hub.is_closed:
+            return []  # The server is about to stop: whoever is granted a run now might not hear of it.
         found = await run_in_threadpool(database.write, work)
         left = end - time.monotonic()
         request.app.state.counters.claims += len(found)
-        if found or left <= 0 or hub.is_closed or await request.is_disconnected():
+        if found or left <= 0 or await request.is_disconnected():
             return found
         # A run falls due without anything being written: it is looked for again, hint or not.
         await hub.changed(min(left, timings.claim_look.total_seconds()))

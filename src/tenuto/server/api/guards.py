@@ -57,11 +57,11 @@ class Guards:
         if problem is not None and scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 4403})
         elif problem is not None:
-            await problem_response(Request(scope), problem)(scope, receive, _with_headers(send))
+            await problem_response(Request(scope), problem)(scope, receive, _with_headers(scope, send))
         elif scope["type"] == "websocket":
             await self._app(scope, receive, send)
         else:
-            await self._app(scope, *_bounded(scope, receive, _with_headers(send)))
+            await self._app(scope, *_bounded(scope, receive, _with_headers(scope, send)))
 
     def _counted(self, send: Send) -> Send:
         async def sending(message: Any) -> None:
@@ -143,12 +143,15 @@ def _bounded(scope: Scope, receive: Receive, send: Send) -> tuple[Receive, Send]
     return receiving, sending
 
 
-def _with_headers(send: Send) -> Send:
+def _with_headers(scope: Scope, send: Send) -> Send:
     async def sending(message: Any) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
             for name, value in _HEADERS.items():
                 headers.setdefault(name, value)
+            if scope["app"].state.is_draining:
+                # One that was accepted while the others were told to end would go on asking until it is cut.
+                headers["connection"] = "close"
         await send(message)
 
     return sending
