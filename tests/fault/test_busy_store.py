@@ -57,7 +57,7 @@ def test_postgresql_that_crashes_and_throws_its_clients_out_loses_and_repeats_no
     down = 0.0
     with own_postgres.database(template=migrated_template(own_postgres)) as url:
         with (
-            FaultServer(tmp_path / "home", url, divisor=1.0) as server,
+            FaultServer(tmp_path / "home", url) as server,
             seeded("pgrestart", seed) as choose,
             Trial(server, seed, abandoned=0.0) as trial,
         ):

@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Literal, Self
 
+from tests.fakes.ports import free_port
+
 __all__ = ["TcpProxy"]
 
 Direction = Literal["requests", "answers"]
@@ -87,7 +89,7 @@ class TcpProxy:
         self._ways = {direction: _Way() for direction in DIRECTIONS}
         self._listening: socket.socket | None = None
         self._acceptor: threading.Thread | None = None
-        self.port = 0
+        self.port = free_port()
         self.counts: Counter[str] = Counter()
 
     def __enter__(self) -> Self:
@@ -158,7 +160,6 @@ class TcpProxy:
         """Take connections again, at the same port."""
         if self._listening is None:
             self._listening = socket.create_server(("127.0.0.1", self.port))
-            self.port = self._listening.getsockname()[1]
             self._acceptor = threading.Thread(
                 target=self._accept_all, args=(self._listening,), name=f"proxy at {self.port}"
             )

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from tests.fakes.ports import free_port
 from tests.fault.harness.proxy import TcpProxy
 
 MANY = 1 << 22
@@ -44,6 +45,10 @@ class Echo:
                 connection.sendall(b"[end]")
             except OSError:
                 self.resets += 1
+
+    def join_connection(self, number: int) -> None:
+        """Wait for the end of a connection; the first is 0."""
+        self._threads[1 + number].join()
 
     def close(self) -> None:
         self._listening.shutdown(socket.SHUT_RDWR)
@@ -92,6 +97,7 @@ def test_everything_is_passed_on_in_both_directions(proxy: TcpProxy, echo: Echo)
         sender.join()
         connection.shutdown(socket.SHUT_WR)
         assert read(connection, 100) == b"[end]"
+    proxy.wait_for("answers", MANY + 5)
     assert (proxy.counts["requests"], proxy.counts["answers"]) == (MANY, MANY + 5)
     assert (proxy.counts["connections"], proxy.faults, echo.ends) == (1, 0, 1)
 
@@ -122,7 +128,8 @@ def test_delayed_chunks_arrive_later(proxy: TcpProxy, echo: Echo) -> None:
     with client(proxy) as connection:
         proxy.delay(0.05, "requests")
         assert exchange(connection, b"late") == b"late"
-    assert (proxy.counts["delayed"], echo.got) == (1, b"late")
+        # While the connection is open: its end is delayed as well.
+        assert (proxy.counts["delayed"], echo.got) == (1, b"late")
 
 
 def test_half_closed_connection_still_answers(proxy: TcpProxy, echo: Echo) -> None:
@@ -141,6 +148,7 @@ def test_cut_connection_is_reset_at_both_sides_and_the_next_is_taken(proxy: TcpP
             connection.recv(1)
     with client(proxy) as connection:
         assert exchange(connection, b"next") == b"next"
+    echo.join_connection(0)
     assert (echo.resets, proxy.counts["cut"], proxy.counts["connections"]) == (1, 1, 2)
 
 
@@ -182,9 +190,7 @@ def test_refused_connections_are_taken_again_at_the_same_port(proxy: TcpProxy) -
 
 
 def test_server_that_is_down_closes_connections() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    with TcpProxy(port) as proxy, client(proxy) as connection:
+    with TcpProxy(free_port()) as proxy, client(proxy) as connection:
         assert connection.recv(1) == b""
 
 
